@@ -1,0 +1,5 @@
+"""`python -m nnopt` is `nnopt`."""
+
+from nnopt.cli.main import run
+
+run()

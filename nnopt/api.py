@@ -1,0 +1,78 @@
+"""The same from Python: `load` a spec, `train` it, `compare` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnopt.plan import Plan
+from nnopt.spec.experiment import ExperimentSpec
+from nnopt.spec.loading import load
+from nnopt.store.find import find_runs, read_run
+from nnopt.store.place import runs_folder
+from nnopt.store.record import RunRecord
+
+if TYPE_CHECKING:
+    from nnopt.compare.comparison import Comparison
+
+__all__ = ["compare", "load", "train"]
+
+
+def train(
+    experiment: ExperimentSpec | str | Path,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    jobs: int = 1,
+    fresh: bool = False,
+    fail_fast: bool = False,
+) -> list[RunRecord]:
+    """Trains what is left of an experiment, as `nnopt train` does, and returns the records of its runs.
+
+    `experiment` is a spec from `load`, or a file, over which `overrides` ("optimizer.lr=0.01") are laid.
+
+    Raises:
+        NnoptError: as the command line reports; runs that failed or diverged are in the records instead.
+    """
+    from nnopt.scale.processes import train_side_by_side
+    from nnopt.train.experiment import Options, train_plan
+    from nnopt.train.listener import Listener
+    from nnopt.train.report import write_report
+
+    if isinstance(experiment, ExperimentSpec):
+        if overrides:
+            raise TypeError("overrides go with a file: give them to `load`")
+        spec = experiment
+    else:
+        spec = load(experiment, overrides)
+    plan = Plan.of(spec)
+    options = Options(runs_folder(Path(runs_dir) if runs_dir else None), fresh, fail_fast)
+    if jobs > 1:
+        records = train_side_by_side(plan, options, Listener(), jobs)
+    else:
+        records = train_plan(plan, options, Listener())
+    write_report(plan, records, options.runs_dir)
+    return records
+
+
+def compare(
+    *runs: str | RunRecord,
+    metric: str | None = None,
+    target: float | None = None,
+    runs_dir: str | Path | None = None,
+) -> Comparison:
+    """Compares runs, given as records or as `nnopt compare` takes them.
+
+    Raises:
+        NnoptError: nothing of that name, no such metric, or a target that cannot be.
+    """
+    from nnopt.compare.comparison import compare as compare_records
+
+    folder = runs_folder(Path(runs_dir) if runs_dir else None)
+    records: list[RunRecord] = []
+    for run in runs:
+        found: Sequence[RunRecord] = (
+            [run] if isinstance(run, RunRecord) else [read_run(path) for path in find_runs([run], folder)]
+        )
+        records.extend(found)
+    return compare_records(records, metric, target)
