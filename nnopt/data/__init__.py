@@ -1,0 +1,1 @@
+"""Data sets: read from their sources, split, normalised, held as tensors."""

@@ -1,0 +1,47 @@
+"""The order of training samples: a function of (seed, epoch, offset), so that a resume skips over nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nnopt.randomness import derive
+
+
+@dataclass
+class Position:
+    """How far a run has come through its data: passes finished, samples taken of the present one."""
+
+    epoch: int = 0
+    offset: int = 0
+
+
+class Order:
+    """A fresh permutation of the training samples each epoch, drawn on the CPU and kept on the device."""
+
+    def __init__(self, seed: int, samples: int, device: torch.device) -> None:
+        self.seed = seed
+        self.samples = samples
+        self.device = device
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def take(self, position: Position, size: int) -> Tensor | None:
+        """Indices of the next batch [size], fewer at the epoch's end; moves `position` on.
+
+        None stands for all samples at once, whose order does not matter.
+        """
+        if size >= self.samples and position.offset == 0:
+            position.epoch += 1
+            return None
+        if position.epoch != self._epoch:
+            generator = torch.Generator().manual_seed(derive(self.seed, "order", position.epoch))
+            self._order = torch.randperm(self.samples, generator=generator).to(self.device)
+            self._epoch = position.epoch
+        rows = self._order[position.offset : position.offset + size]
+        position.offset += len(rows)
+        if position.offset >= self.samples:
+            position.epoch, position.offset = position.epoch + 1, 0
+        return rows

@@ -1,0 +1,14 @@
+"""Breast cancer Wisconsin (diagnostic): 569 tumours, 30 features of their cell nuclei, malignant or benign.
+
+W. Wolberg, O. Mangasarian, N. Street, W. Street, 1995. https://doi.org/10.24432/C5DW2B
+"""
+
+from __future__ import annotations
+
+from nnopt.data.raw import Raw
+from nnopt.data.sources.embedded import labelled_table
+
+
+def read() -> Raw:
+    """Inputs [569, 30] float64, targets [569] int64."""
+    return labelled_table("breast_cancer.csv")
