@@ -1,0 +1,1 @@
+"""Networks as plain modules of torch, their sizes given as arguments."""
