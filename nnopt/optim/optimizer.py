@@ -1,0 +1,219 @@
+"""What an optimizer is: something that steps, given a way to evaluate the objective and its gradient."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from nnopt.errors import CheckpointError, UsageError
+from nnopt.optim.parameters import Parameters
+
+__all__ = [
+    "ClosureOptimizer",
+    "Evaluate",
+    "Finite",
+    "Optimizer",
+    "Rule",
+    "RuleOptimizer",
+    "State",
+    "TorchOptimizer",
+]
+
+# One counted forward and backward pass at the present values: the gradients then lie in
+# `parameters.gradients`; gives the objective, 0-dim and detached.
+Evaluate = Callable[[], Tensor]
+# Whether the gradients of the last evaluation are all finite, as a 0-dim bool on their device.
+Finite = Callable[[], Tensor]
+# A rule's own memory, by name; a list is as long as that of the values, or has one 0-dim member (a counter).
+State = dict[str, list[Tensor]]
+
+
+class Optimizer(ABC):
+    """Changes the values of `Parameters` in place."""
+
+    @abstractmethod
+    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
+        """One update with the learning rate `lr`.
+
+        `evaluate` is called once, or as often as a line search needs. `finite` is given where a loss scaler
+        may have made the gradients overflow, and is called after `evaluate`: where it is false, neither
+        values nor state change.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on besides values and gradients.
+
+        Only tensors, numbers, strings, lists and mappings, so that `torch.load(weights_only=True)` reads it.
+        The tensors are the live ones: save or copy them before the next step.
+        """
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what `state_dict` gave.
+
+        Raises:
+            CheckpointError: the state of another optimizer or another model.
+        """
+
+
+class Rule(ABC):
+    """A textbook rule θ ← θ − ηd: a frozen set of hyperparameters that turns gradients into a direction d."""
+
+    @abstractmethod
+    def init(self, values: Sequence[Tensor]) -> State:
+        """The state before the first step."""
+
+    @abstractmethod
+    def direction(self, gradients: list[Tensor], state: State) -> tuple[list[Tensor], State]:
+        """The direction d, shaped as `gradients`, and the state after this step.
+
+        Pure in effect, given that the caller lets go of the old state: the memory of `state` may be reused
+        for the new one, and d may share memory with either argument, so the caller only reads it. The
+        gradients are never changed.
+        """
+
+
+@final
+class RuleOptimizer(Optimizer):
+    """A rule at work on parameters, with decoupled weight decay λ: θ ← (1 − ηλ)θ − ηd.
+
+    The decay reaches all parameters (Loshchilov & Hutter 2019, arXiv:1711.05101).
+    """
+
+    def __init__(self, rule: Rule, parameters: Parameters, weight_decay: float = 0.0) -> None:
+        self.rule = rule
+        self.parameters = parameters
+        self.weight_decay = weight_decay
+        with torch.no_grad():
+            self._state = rule.init(parameters.values)
+
+    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
+        """As `Optimizer.step`; nothing waits for the device, also with `finite`."""
+        evaluate()
+        with torch.no_grad():
+            if finite is None:
+                self._update(lr)
+            else:
+                self._update_where(finite(), lr)
+
+    def _update(self, lr: float) -> None:
+        directions, self._state = self.rule.direction(self.parameters.gradients, self._state)
+        for value, direction in zip(self.parameters.values, directions, strict=True):
+            if self.weight_decay:
+                value.mul_(1 - lr * self.weight_decay)
+            value.add_(direction, alpha=-lr)
+
+    def _update_where(self, finite: Tensor, lr: float) -> None:
+        """Updates on copies' account: reading `finite` on the host would wait for the device."""
+        old = [tensor.clone() for tensor in self._tensors()]
+        self._update(lr)
+        for new, before in zip(self._tensors(), old, strict=True):
+            new.copy_(torch.where(finite, new, before))
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.parameters.values, *(tensor for name in self._state for tensor in self._state[name])]
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Optimizer.state_dict`: the rule's state."""
+        return {name: list(tensors) for name, tensors in self._state.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `Optimizer.load_state_dict`."""
+        expected = {name: [tensor.shape for tensor in tensors] for name, tensors in self._state.items()}
+        found = {name: [tensor.shape for tensor in tensors] for name, tensors in state.items()}
+        if found != expected:
+            raise CheckpointError(
+                f"the optimizer's state is of another optimizer or model: "
+                f"it holds {_words(found)}, and {_words(expected)} belong here"
+            )
+        with torch.no_grad():
+            for name, tensors in self._state.items():
+                for tensor, saved in zip(tensors, state[name], strict=True):
+                    tensor.copy_(saved)
+
+
+def _words(shapes: dict[str, list[torch.Size]]) -> str:
+    return (
+        ", ".join(f"{name} {[list(shape) for shape in sizes]}" for name, sizes in shapes.items()) or "nothing"
+    )
+
+
+@final
+class TorchOptimizer(Optimizer):
+    """Optimizers with torch.optim's interface that need one evaluation a step.
+
+    Several may share the parameters among them; the learning rate of each is `lr` times its `scales`.
+    """
+
+    def __init__(self, *optimizers: torch.optim.Optimizer, scales: Sequence[float] | None = None) -> None:
+        self.optimizers = optimizers
+        self.scales = [1.0] * len(optimizers) if scales is None else list(scales)
+
+    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
+        """As `Optimizer.step`; with `finite` it waits for the device."""
+        evaluate()
+        if finite is not None and not bool(finite()):
+            return
+        for optimizer, scale in zip(self.optimizers, self.scales, strict=True):
+            _set_lr(optimizer, lr * scale)
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Optimizer.state_dict`."""
+        return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `Optimizer.load_state_dict`."""
+        _load(self.optimizers, state)
+
+
+@final
+class ClosureOptimizer(Optimizer):
+    """An optimizer with torch.optim's interface that evaluates several times within a step, as L-BFGS."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
+        """As `Optimizer.step`, except that it takes no `finite`.
+
+        Raises:
+            UsageError: `finite` is given: a scaled loss would mislead the line search.
+        """
+        if finite is not None:
+            raise UsageError(
+                "an optimizer that evaluates several times a step cannot use fp16: take bf16 or fp32"
+            )
+        _set_lr(self.optimizer, lr)
+        self.optimizer.step(lambda: float(evaluate()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """As `Optimizer.state_dict`."""
+        return {"optimizers": [self.optimizer.state_dict()]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """As `Optimizer.load_state_dict`."""
+        _load((self.optimizer,), state)
+
+
+def _set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def _load(optimizers: Sequence[torch.optim.Optimizer], state: dict[str, Any]) -> None:
+    saved = state.get("optimizers", [])
+    if len(saved) != len(optimizers):
+        raise CheckpointError(f"the state of {len(saved)} optimizers does not suit {len(optimizers)}")
+    for optimizer, part in zip(optimizers, saved, strict=True):
+        try:
+            optimizer.load_state_dict(part)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"the optimizer's state is of another optimizer or model: {error}"
+            ) from error
