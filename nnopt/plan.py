@@ -1,0 +1,73 @@
+"""From an experiment to its runs: one RunSpec for each variant and seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nnopt.spec.experiment import ExperimentSpec, RunSettings
+from nnopt.spec.identity import resolved, settings_hash, to_yaml
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One variant with one seed: all that a run is made from."""
+
+    experiment: str
+    variant: str
+    seed: int
+    settings: RunSettings
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+
+    @property
+    def label(self) -> str:
+        """`experiment/variant/seed-n`, also the run's usual folder below the runs folder."""
+        return f"{self.experiment}/{self.variant}/seed-{self.seed}"
+
+    @property
+    def hash(self) -> str:
+        """Names what is trained: the same for all seeds of a variant."""
+        return settings_hash(self.settings)
+
+    @property
+    def hash_without_budget(self) -> str | None:
+        """Equal for two runs of which the longer can go on from the shorter; None where none can."""
+        return (
+            settings_hash(self.settings, without_budget=True) if self.settings.strategy.horizon_free else None
+        )
+
+    def as_file(self) -> str:
+        """A spec file that trains just this run."""
+        return to_yaml(
+            {
+                "name": self.experiment,
+                **({"tags": list(self.tags)} if self.tags else {}),
+                **({"notes": self.notes} if self.notes else {}),
+                **self.settings_as_keys(),
+                "seeds": [self.seed],
+                "variants": {self.variant: {}},
+            }
+        )
+
+    def settings_as_keys(self) -> dict[str, Any]:
+        """The settings as plain mappings, all defaults written out."""
+        return resolved(self.settings)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment, seeds outermost: after the first seed all variants can be looked at."""
+
+    experiment: ExperimentSpec
+    runs: tuple[RunSpec, ...]
+
+    @classmethod
+    def of(cls, experiment: ExperimentSpec) -> Plan:
+        """Every variant with every seed."""
+        runs = tuple(
+            RunSpec(experiment.name, variant, seed, settings, experiment.tags, experiment.notes)
+            for seed in experiment.seeds
+            for variant, settings in experiment.variants.items()
+        )
+        return cls(experiment, runs)

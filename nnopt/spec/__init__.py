@@ -1,0 +1,1 @@
+"""The spec: one file a union, loading, merging, messages, identity."""

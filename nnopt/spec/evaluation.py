@@ -1,0 +1,41 @@
+"""When and by what a run is judged, and what it keeps of itself on the way."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from nnopt.spec.base import Items, Spec
+from nnopt.spec.timing import Every
+
+
+class Target(Spec):
+    """The value of a metric that time-to-target waits for."""
+
+    metric: str = Field(description="column of metrics.csv, such as val_accuracy")
+    value: float = Field(description="value to reach: from below where more is better, else from above")
+
+
+class EvaluationSpec(Spec):
+    """Passes over the validation data."""
+
+    every: Every = Field(Every(epochs=1), description="how often")
+    at_start: bool = Field(False, description="also before the first update")
+    metrics: Items[str] = Field((), description="metrics besides the loss; empty: the task's usual ones")
+    select: str | None = Field(
+        None,
+        description="column that names the best weights; default val_accuracy, or val_loss for real values",
+    )
+    target: Target | None = Field(None, description="value whose moment of reaching is recorded")
+    batch_size: int = Field(1000, gt=0, description="samples a forward pass")
+
+
+class CheckpointSpec(Spec):
+    """State kept on disk, from which a stopped run goes on."""
+
+    every: Every | None = Field(None, description="how often; default at every evaluation")
+
+
+class LoggingSpec(Spec):
+    """Rows of steps.csv."""
+
+    every: int = Field(10, gt=0, description="steps between rows of steps.csv")

@@ -1,0 +1,185 @@
+"""The whole spec: what one YAML file describes, its variants resolved."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from nnopt.errors import UsageError
+from nnopt.spec.base import NOT_IDENTITY, Items, Spec, show
+from nnopt.spec.data import DATA, DataSpec
+from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
+from nnopt.spec.losses import LOSSES, LossSpec
+from nnopt.spec.lr_decay import Plateau
+from nnopt.spec.metric_names import Task, default_metrics, parse_column, parse_metric
+from nnopt.spec.models import MODELS, ModelSpec
+from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.spec.strategy import StrategySpec
+from nnopt.spec.timing import Budget
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+RESERVED = {"comparison.csv", "comparison.md", "convergence.png"}
+MAX_SEEDS = 10_000
+TRAINING_COLUMNS = ("train_loss", "generalisation_gap")
+
+
+class RunSettings(Spec):
+    """Everything that decides how one variant trains, all defaults resolved."""
+
+    data: Annotated[DataSpec, DATA] = Field(description="the data set and its split")
+    model: Annotated[ModelSpec, MODELS] = Field(description="the network")
+    loss: Annotated[LossSpec, LOSSES] = Field(description="the objective")
+    optimizer: Annotated[OptimizerSpec, OPTIMIZERS] = Field(
+        description="the update rule and its learning rate"
+    )
+    strategy: StrategySpec = Field(StrategySpec(), description="batches, precision, rate decay, ...")
+    budget: Budget = Field(description="how long a run trains")
+    evaluation: EvaluationSpec = Field(EvaluationSpec(), description="when and by what a run is judged")
+    checkpoint: CheckpointSpec = Field(
+        CheckpointSpec(), description="state kept on disk", json_schema_extra=NOT_IDENTITY
+    )
+    logging: LoggingSpec = Field(
+        LoggingSpec(), description="rows of steps.csv", json_schema_extra=NOT_IDENTITY
+    )
+    device: str = Field(
+        "auto", description="auto, cpu, cuda, cuda:1, mps, ...", pattern=r"^(auto|[a-z]+(:[0-9]+)?)$"
+    )
+
+    @property
+    def select(self) -> str:
+        """The column of metrics.csv that names the best weights."""
+        usual = "val_accuracy" if self.data.task == "classification" else "val_loss"
+        return self.evaluation.select or usual
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that every evaluation computes besides the loss, those asked for anywhere included."""
+        names = list(self.evaluation.metrics or default_metrics(self.data.task))
+        for column in self._columns_used():
+            name = column.removeprefix("val_")
+            if column.startswith("val_") and name != "loss" and name not in names:
+                names.append(name)
+        return tuple(names)
+
+    def _columns_used(self) -> list[str]:
+        stopping, target = self.strategy.early_stopping, self.evaluation.target
+        decay = self.strategy.lr_decay
+        return [
+            self.select,
+            *([decay.metric] if isinstance(decay, Plateau) else []),
+            *([stopping.metric] if stopping else []),
+            *([target.metric] if target else []),
+        ]
+
+    @model_validator(mode="after")
+    def _metrics_exist(self) -> RunSettings:
+        try:
+            for name in self.evaluation.metrics:
+                parse_metric(name, self.data.task)
+            for column in self._columns_used():
+                if column not in TRAINING_COLUMNS:
+                    parse_column(column, self.data.task)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        target = self.evaluation.target
+        if target and target.metric not in TRAINING_COLUMNS:
+            _check_reachable(target.metric, target.value, self.data.task)
+        return self
+
+    @model_validator(mode="after")
+    def _optimizer_fits_strategy(self) -> RunSettings:
+        if self.optimizer.needs_full_batch and self.strategy.batch_size != "full":
+            raise ValueError(
+                f"optimizer {self.optimizer.kind} follows the gradient of the whole training set: "
+                "write strategy.batch_size: full, or take optimizer sgd"
+            )
+        if self.optimizer.evaluations_vary and self.strategy.precision == "fp16":
+            raise ValueError(
+                f"optimizer {self.optimizer.kind} searches along a line, which fp16's loss scaling upsets: "
+                "use bf16 or fp32"
+            )
+        return self
+
+
+def _check_reachable(column: str, value: float, task: Task) -> None:
+    """Refuses a target that lies outside the metric's range, such as an accuracy of 97."""
+    _, metric = parse_column(column, task)
+    if metric.lowest <= value <= metric.highest:
+        return
+    hint = f"; for 97 % write {0.97}" if metric.highest == 1 and value > 1 else ""
+    highest = "" if metric.highest == math.inf else f" and at most {metric.highest:g}"
+    raise ValueError(
+        f"evaluation.target: {column} is at least {metric.lowest:g}{highest}, so {value:g} cannot be reached{hint}"
+    )
+
+
+def _seeds(value: Any, _handler: ValidatorFunctionWrapHandler) -> tuple[int, ...]:
+    """`3` is seeds 0, 1, 2; a list is itself."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_SEEDS:
+            raise PydanticCustomError("seeds", f"should be a count from 1 to {MAX_SEEDS}, not {value}")
+        return tuple(range(value))
+    if not isinstance(value, list | tuple) or not value:
+        raise PydanticCustomError("seeds", f"should be a count or a list of whole numbers, not {show(value)}")
+    for seed in value:
+        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+            raise PydanticCustomError("seeds", f"a seed should be a whole number from 0, not {show(seed)}")
+    doubled = [seed for seed in value if list(value).count(seed) > 1]
+    if doubled:
+        raise PydanticCustomError("seeds", f"the seed {doubled[0]} is given twice; each seed is one run")
+    return tuple(value)
+
+
+class ExperimentSpec(Spec):
+    """One experiment: named variants, each trained with each seed."""
+
+    name: str = Field(description="name of the experiment and of its folder: letters, digits, . _ -")
+    seeds: Annotated[tuple[int, ...], WrapValidator(_seeds)] = Field(
+        (0, 1, 2), description="a count (3 is 0, 1, 2) or a list of different whole numbers from 0"
+    )
+    tags: Items[str] = Field((), description="words to find the experiment by")
+    notes: str = Field("", description="what you want to remember of it")
+    variants: dict[str, RunSettings] = Field(
+        description="the alternatives by name, each merged over the keys above"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        return check_name(name, "name")
+
+    @field_validator("variants")
+    @classmethod
+    def _variants_are_folders(cls, variants: dict[str, RunSettings]) -> dict[str, RunSettings]:
+        if not variants:
+            raise ValueError("no variant is given; leave the key out to train the keys above as they are")
+        check_variant_names(variants)
+        return variants
+
+
+HEADER = tuple(name for name in ExperimentSpec.model_fields if name != "variants")
+
+
+def check_name(name: str, what: str) -> str:
+    """`name`, after checking that it can be the name of a folder."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise ValueError(
+            f"a {what} is made of letters, digits, . _ - and begins with one of the first two, not '{name}'"
+        )
+    return name
+
+
+def check_variant_names(names: Any) -> None:
+    """Checks the names of variants, alone and against each other (some disks do not tell upper from lower case)."""
+    seen: dict[str, str] = {}
+    for name in names:
+        check_name(name, "variant's name")
+        if name.lower() in seen:
+            raise ValueError(
+                f"the variants '{seen[name.lower()]}' and '{name}' would share a folder on some disks"
+            )
+        seen[name.lower()] = name
