@@ -1,0 +1,1 @@
+"""Run folders: where they lie, how they are written, read, found and locked."""

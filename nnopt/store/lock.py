@@ -1,0 +1,88 @@
+"""One writer a run: a lock that ends with its process, and a note of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nnopt.errors import HeldError
+from nnopt.store.files import refusals, write_json
+
+LOCK = ".lock"
+HOLDER = ".holder.json"
+
+
+class RunLock:
+    """Holds a run's folder for writing while the `with` block lasts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = FileLock(folder / LOCK, timeout=0)
+
+    def __enter__(self) -> RunLock:
+        try:
+            with refusals(self.folder):
+                self.lock.acquire()
+        except Timeout:
+            raise HeldError(
+                f"{self.folder} is being written by {_who(self.folder)}; wait for it or stop it"
+            ) from None
+        write_json(self.folder / HOLDER, _this_process())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        (self.folder / HOLDER).unlink(missing_ok=True)
+        self.lock.release()
+
+
+def holder_lives(folder: Path) -> bool:
+    """Whether the process that last took the folder is still there (one on another host is believed)."""
+    holder = _read_holder(folder)
+    if holder is None:
+        return False
+    if holder.get("host") != platform.node():
+        return True
+    import psutil
+
+    try:
+        return bool(
+            abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["process_started"])) < 2
+        )
+    except (psutil.Error, KeyError, ValueError):
+        return False
+
+
+def _this_process() -> dict[str, Any]:
+    import psutil
+
+    process = psutil.Process()
+    return {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "process_started": process.create_time(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+    }
+
+
+def _read_holder(folder: Path) -> dict[str, Any] | None:
+    try:
+        holder = json.loads((folder / HOLDER).read_text())
+    except (OSError, ValueError):
+        return None
+    return holder if isinstance(holder, dict) else None
+
+
+def _who(folder: Path) -> str:
+    holder = _read_holder(folder)
+    if holder is None:
+        return "another program"
+    return f"process {holder.get('pid')} on {holder.get('host')} ({holder.get('command')})"

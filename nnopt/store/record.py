@@ -1,0 +1,167 @@
+"""What a run left in its folder, read back: the summary at once, the curves when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nnopt.errors import RunsFolderError
+
+SUMMARY = "summary.json"
+METRICS = "metrics.csv"
+STEPS = "steps.csv"
+SUMMARY_SCHEMA = 1
+
+Columns = dict[str, list[float | None]]
+
+# A trial's folder may carry a suffix of its hash: trial-3-1a2b3c.
+_TRIAL = re.compile(r"trial-(\d+)(?:-.*)?")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run: `summary` is summary.json whole, the other fields are what runs are found and grouped by.
+
+    `status` is running, done, diverged, interrupted, failed or pruned, as the summary says; whether a run
+    that says `running` still does is for the caller to find out.
+    """
+
+    folder: Path
+    experiment: str
+    variant: str
+    trial: int | None
+    seed: int
+    status: str
+    summary: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """The run in `folder`.
+
+        Raises:
+            RunsFolderError: no run lies there, its summary is damaged, or a newer nnopt wrote it.
+        """
+        path = folder / SUMMARY
+        summary = _read_summary(path)
+        try:
+            return cls(
+                folder=folder,
+                experiment=str(summary["experiment"]),
+                variant=str(summary["variant"]),
+                trial=_trial(folder, summary),
+                seed=int(summary["seed"]),
+                status=str(summary["status"]),
+                summary=summary,
+            )
+        except KeyError as error:
+            raise RunsFolderError(f"{path} has no key {error}: it is no summary of a run") from None
+        except (TypeError, ValueError) as error:
+            raise RunsFolderError(f"{path} is no summary of a run: {error}") from None
+
+    @property
+    def name(self) -> str:
+        """experiment/variant[/trial-n]/seed-k, as the folders are named before any suffix."""
+        trial = [] if self.trial is None else [f"trial-{self.trial}"]
+        return "/".join([self.experiment, self.variant, *trial, f"seed-{self.seed}"])
+
+    @property
+    def spec_hash(self) -> str:
+        """The hash of the run's spec without its seed; empty where the summary has none."""
+        return str(self.summary.get("spec_hash") or "")
+
+    def curve(self) -> Columns:
+        """metrics.csv by column, one value an evaluation: None for an empty cell; {} before the first row.
+
+        A last row that is cut short is dropped. The file is read once.
+
+        Raises:
+            RunsFolderError: the file cannot be read, or a row before the last is damaged.
+        """
+        return self._curve
+
+    def steps(self) -> Columns:
+        """steps.csv by column, one value a logged step; as `curve`."""
+        return self._steps
+
+    @cached_property
+    def _curve(self) -> Columns:
+        return read_columns(self.folder / METRICS)
+
+    @cached_property
+    def _steps(self) -> Columns:
+        return read_columns(self.folder / STEPS)
+
+
+def read_columns(path: Path) -> Columns:
+    """A CSV file of numbers by column; {} where the file is absent or has no whole header.
+
+    A line is whole when it ends in a line break, has as many cells as the header and every cell is a number
+    or empty. A last line that is not whole was being written when its program ended: it is dropped.
+
+    Raises:
+        RunsFolderError: the file cannot be read, or a line before the last is not whole.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RunsFolderError(f"cannot read {path}: {error.strerror}") from None
+    # The cells are numbers, never quoted: splitting takes half the time of csv.reader.
+    header, *rows = [line.split(",") for line in text[: text.rfind("\n") + 1].splitlines()] or [[]]
+    if rows and not _is_whole(rows[-1], len(header)):
+        rows.pop()
+    uneven = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
+    if uneven is not None:
+        raise RunsFolderError(f"{path} is damaged: line {uneven} has other columns than the header")
+    columns: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [()] * len(header)
+    try:
+        return {name: _numbers(cells) for name, cells in zip(header, columns, strict=True)}
+    except ValueError as error:
+        raise RunsFolderError(f"{path} is damaged: {error}") from None
+
+
+def _numbers(cells: Sequence[str]) -> list[float | None]:
+    try:
+        return list(map(float, cells))
+    except ValueError:
+        return [float(cell) if cell else None for cell in cells]
+
+
+def _is_whole(row: list[str], width: int) -> bool:
+    try:
+        return len(_numbers(row)) == width
+    except ValueError:
+        return False
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunsFolderError(f"{path.parent} holds no run: it has no {SUMMARY}") from None
+    except OSError as error:
+        raise RunsFolderError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RunsFolderError(f"{path} is damaged ({error}); set the folder aside and train again") from None
+    if not isinstance(summary, dict):
+        raise RunsFolderError(f"{path} is no summary of a run: it should hold a mapping")
+    schema = summary.get("schema", SUMMARY_SCHEMA)
+    if not isinstance(schema, int) or schema > SUMMARY_SCHEMA:
+        raise RunsFolderError(
+            f"{path} has schema {schema}, and this nnopt reads up to {SUMMARY_SCHEMA}: take a newer one"
+        )
+    return summary
+
+
+def _trial(folder: Path, summary: dict[str, Any]) -> int | None:
+    """The trial's number from the summary, or where that has no such key from the folder above the seed's."""
+    if "trial" in summary:
+        return None if summary["trial"] is None else int(summary["trial"])
+    named = _TRIAL.fullmatch(folder.parent.name)
+    return int(named[1]) if named and folder.parent.name != summary["variant"] else None
