@@ -1,0 +1,51 @@
+"""The keys in which specs differ, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# What a run is called, not what it does.
+NAMES = ("name", "variant", "variants", "seed", "seeds")
+
+Value = Any
+
+
+def differences(specs: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
+    """Dotted key -> label -> value, for each key that is not the same in all `specs` (label -> nested spec).
+
+    A label whose spec lacks the key is absent from that key's mapping. A list is one value, except a list of
+    mappings (such as the blocks of a network), whose members are told by their place:
+    `model.blocks.0.channels`. 1 and 1.0 are the same, 1 and true are not.
+    """
+    flat = {label: dict(_flatten(_without_names(spec))) for label, spec in specs.items()}
+    keys = dict.fromkeys(key for values in flat.values() for key in values)
+    table = {key: {label: values[key] for label, values in flat.items() if key in values} for key in keys}
+    return {key: values for key, values in table.items() if len(values) < len(flat) or not _all_same(values)}
+
+
+def _without_names(spec: Mapping[str, Value]) -> dict[str, Value]:
+    return {key: value for key, value in spec.items() if key not in NAMES}
+
+
+def _flatten(value: Value, prefix: str = "") -> Iterator[tuple[str, Value]]:
+    inner: list[tuple[str, Value]] = []
+    if isinstance(value, Mapping):
+        inner = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        inner = [(str(place), item) for place, item in enumerate(value)]
+    if not inner and prefix:
+        yield prefix, list(value) if isinstance(value, tuple) else value
+    for key, item in inner:
+        yield from _flatten(item, f"{prefix}.{key}" if prefix else key)
+
+
+def _all_same(values: Mapping[str, Value]) -> bool:
+    first, *others = values.values()
+    return all(_same(first, other) for other in others)
+
+
+def _same(one: Value, other: Value) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

@@ -1,0 +1,54 @@
+"""One column of one run's metrics.csv, with the place of every value on the axes of a comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnopt.errors import RunsFolderError
+from nnopt.store.record import METRICS, RunRecord
+
+# Never empty in metrics.csv.
+AXES = ("step", "train_seconds")
+
+
+@dataclass(frozen=True)
+class Series:
+    """The finite values of a column; `rows` are their places among all rows of metrics.csv.
+
+    All lists have the same length: 0 where the run has no such column or no finite value in it.
+    """
+
+    rows: Sequence[int]
+    values: Sequence[float]
+    steps: Sequence[float]
+    seconds: Sequence[float]
+
+
+def series(record: RunRecord, column: str) -> Series:
+    """The column of this name.
+
+    Raises:
+        RunsFolderError: metrics.csv is damaged, or lacks a value of `step` or `train_seconds`.
+    """
+    curve = record.curve()
+    values = curve.get(column, [])
+    rows = [row for row, value in enumerate(values) if value is not None and math.isfinite(value)]
+    kept, *axes = (_at(rows, curve.get(name, [])) for name in (column, *AXES))
+    if any(len(axis) < len(rows) for axis in axes):
+        raise RunsFolderError(f"{record.folder / METRICS} is damaged: it lacks values of {' or '.join(AXES)}")
+    return Series(rows, kept, *axes)
+
+
+def _at(rows: Sequence[int], values: Sequence[float | None]) -> list[float]:
+    """The values at these rows that are there."""
+    found = [values[row] for row in rows] if values else []
+    return [value for value in found if value is not None]
+
+
+def finite(value: object) -> float | None:
+    """The value where it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

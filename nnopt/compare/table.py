@@ -1,0 +1,170 @@
+"""A comparison as files: CSV and JSON for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnopt.compare.comparison import Comparison, Row
+from nnopt.compare.spread import Spread
+from nnopt.compare.text import (
+    ABSENT,
+    best_sentence,
+    show_bytes,
+    show_quantity,
+    show_reached,
+    show_runs,
+    show_spread,
+    show_value,
+)
+from nnopt.store.files import write_whole
+
+STATUSES = ("done", "diverged", "failed", "interrupted", "running", "pruned")
+TO_TARGET = ("reached", "steps", "samples", "gradient_evaluations", "seconds")
+Cell = str | int | float | None
+
+
+def cells(comparison: Comparison, row: Row) -> dict[str, Cell]:
+    """One row for programs: a column a number, None where there is none. All rows have the same columns."""
+    to_target = row.to_target
+    return {
+        "rank": row.rank,
+        "label": row.label,
+        "experiment": row.experiment,
+        "variant": row.variant,
+        "trial": row.trial,
+        "spec_hash": row.spec_hash,
+        "seeds": len(row.seeds),
+        **{status: row.statuses.get(status, 0) for status in STATUSES},
+        "metric": comparison.metric,
+        "higher_is_better": int(comparison.higher_is_better),
+        **_spread_cells("last", row.last),
+        **_spread_cells("best", row.best),
+        **_spread_cells("test_last", row.test_last),
+        **_spread_cells("test_best", row.test_best),
+        "target_metric": to_target.target.metric if to_target else None,
+        "target_value": to_target.target.value if to_target else None,
+        **{f"target_{name}": getattr(to_target, name, None) for name in TO_TARGET},
+        "train_seconds": row.train_seconds,
+        "samples_per_second": row.samples_per_second,
+        "memory_peak_bytes": row.memory_peak_bytes,
+        "parameters": row.parameters,
+    }
+
+
+def to_csv(comparison: Comparison) -> str:
+    """A header and one line a variant, in the order of the ranking; empty cells where there is no number."""
+    rows = [cells(comparison, row) for row in comparison.rows]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def to_json(comparison: Comparison) -> str:
+    """The rows of the CSV, and the target, the differences and the notes, as one JSON object."""
+    target, best = comparison.target, comparison.best
+    value = {
+        "metric": comparison.metric,
+        "higher_is_better": comparison.higher_is_better,
+        "target": target and {"metric": target.metric, "value": target.value},
+        "best": best and best.label,
+        "ranking": comparison.ranking,
+        "rows": [cells(comparison, row) for row in comparison.rows],
+        "differences": comparison.differences,
+        "notes": comparison.notes,
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The table, the best variant, the notes and the keys in which the specs differ."""
+    columns = shown_columns(comparison)
+    lines = _markdown_table(
+        [column.title for column in columns],
+        [[column.text(row) for column in columns] for row in comparison.rows],
+    )
+    lines += ["", best_sentence(comparison), "", *(f"- {note}" for note in comparison.notes)]
+    if comparison.differences:
+        labels = [row.label for row in comparison.rows]
+        lines += ["", "The specs differ in:", ""]
+        lines += _markdown_table(
+            ["key", *labels],
+            [
+                [key, *(show_value(values, label) for label in labels)]
+                for key, values in comparison.differences.items()
+            ],
+        )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write_csv(comparison: Comparison, path: Path) -> None:
+    """Writes `to_csv` to a file.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    write_whole(path, to_csv(comparison))
+
+
+def write_markdown(comparison: Comparison, path: Path) -> None:
+    """Writes `to_markdown` to a file.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    write_whole(path, to_markdown(comparison))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table for people. Columns of one `part` stay together where not all fit side by side."""
+
+    part: str
+    title: str
+    text: Callable[[Row], str]
+    is_number: bool = True
+
+
+def shown_columns(comparison: Comparison) -> list[Column]:
+    """Rank and variant, then the columns that have a value in some row."""
+    target = comparison.target
+    goal = f"{target.metric} {target.value:g}" if target else "target"
+    columns = [
+        Column("result", "runs", show_runs, is_number=False),
+        Column("result", f"last {comparison.metric}", lambda row: show_spread(row.last)),
+        Column("result", "best", lambda row: show_spread(row.best)),
+        Column("result", "test", lambda row: show_spread(row.test_last)),
+        Column("target", f"reached {goal}", show_reached),
+        Column("target", "steps to target", _target_text("steps")),
+        Column("target", "gradient evaluations", _target_text("gradient_evaluations")),
+        Column("target", "seconds to target", _target_text("seconds")),
+        Column("cost", "train seconds", lambda row: show_quantity(row.train_seconds)),
+        Column("cost", "samples/s", lambda row: show_quantity(row.samples_per_second)),
+        Column("cost", "memory", lambda row: show_bytes(row.memory_peak_bytes)),
+        Column("cost", "parameters", lambda row: show_quantity(row.parameters)),
+    ]
+    return [
+        Column("name", "#", lambda row: str(row.rank)),
+        Column("name", "variant", lambda row: row.label, is_number=False),
+        *(column for column in columns if any(column.text(row) != ABSENT for row in comparison.rows)),
+    ]
+
+
+def _target_text(name: str) -> Callable[[Row], str]:
+    return lambda row: show_quantity(getattr(row.to_target, name, None))
+
+
+def _spread_cells(name: str, spread: Spread | None) -> dict[str, Cell]:
+    mean, sd, count = (spread.mean, spread.sd, spread.n) if spread else (None, None, 0)
+    return {f"{name}_mean": mean, f"{name}_sd": sd, f"{name}_n": count}
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    table = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in table]

@@ -1,0 +1,91 @@
+"""Numbers and sentences as the tables show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nnopt.compare.comparison import Comparison, Row
+from nnopt.compare.spread import Spread
+
+ABSENT = "-"
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def show_spread(spread: Spread | None) -> str:
+    """`0.9812 ± 0.0010`; the mean alone where there is no spread.
+
+    Four decimals below 10, fewer above; more where the spread would otherwise round to nothing.
+    """
+    if spread is None:
+        return ABSENT
+    mean, sd = spread.mean, spread.sd
+    size = abs(mean)
+    if size and (size < 1e-3 or size >= 1e7):
+        return f"{mean:.3e}" if sd is None else f"{mean:.3e} ± {sd:.1e}"
+    decimals = 4 if size < 10 else 2 if size < 1000 else 0
+    if sd is None:
+        return f"{mean:.{decimals}f}"
+    if sd > 0:
+        decimals = min(max(decimals, -math.floor(math.log10(sd))), 8)
+    return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
+
+
+def show_quantity(value: float | None) -> str:
+    """Seconds, steps, a rate: three digits or more, thousands apart."""
+    if value is None:
+        return ABSENT
+    size = abs(value)
+    decimals = 0 if size >= 100 or value == round(value) else 1 if size >= 10 else 2
+    return f"{value:,.{decimals}f}" if size >= 0.01 or not size else f"{value:.1e}"
+
+
+def show_bytes(value: int | None) -> str:
+    """Memory in units of 1000."""
+    if value is None:
+        return ABSENT
+    power = min(int(math.log10(value)) // 3, len(UNITS) - 1) if value > 0 else 0
+    scaled = value / 1000**power
+    return f"{scaled:.{0 if scaled >= 100 or not power else 1}f} {UNITS[power]}"
+
+
+def show_value(values: Mapping[str, Any], label: str) -> str:
+    """What a spec has under a key, as YAML writes it; a dash where it has no such key."""
+    return _yaml(values[label]) if label in values else ABSENT
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+def show_runs(row: Row) -> str:
+    """`3`, or what became of those that are not done: `1 of 3 diverged, 1 running`."""
+    total = len(row.seeds)
+    others = [(count, status) for status, count in row.statuses.items() if status != "done"]
+    if not others:
+        return str(total)
+    (count, status), *rest = others
+    return ", ".join([f"{count} of {total} {status}", *(f"{count} {status}" for count, status in rest)])
+
+
+def show_reached(row: Row) -> str:
+    """`2 of 3`: how many runs got to the target."""
+    return f"{row.to_target.reached} of {row.to_target.runs}" if row.to_target else ABSENT
+
+
+def best_sentence(comparison: Comparison) -> str:
+    """`best: adam, val_accuracy 0.9812 ± 0.0010 (last of 3 seeds)`."""
+    best = comparison.best
+    if best is None or best.last is None:
+        return f"best: none, because no run has a {comparison.metric} that counts"
+    seeds = "1 seed" if best.last.n == 1 else f"{best.last.n} seeds"
+    diverged = best.statuses.get("diverged", 0)
+    remark = f"; {diverged} of {len(best.seeds)} diverged" if diverged else ""
+    return f"best: {best.label}, {comparison.metric} {show_spread(best.last)} (last of {seeds}{remark})"
