@@ -1,0 +1,1 @@
+"""One machine and many: runs side by side."""

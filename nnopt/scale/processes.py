@@ -1,0 +1,205 @@
+"""Runs of one plan side by side: worker processes that import torch and load data once."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import signal
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+from nnopt.errors import Interrupted, NnoptError, TrainingError
+from nnopt.plan import Plan, RunSpec
+from nnopt.store.find import read_run
+from nnopt.store.place import place
+from nnopt.store.record import RunRecord
+from nnopt.train.experiment import BAD, Options, check_plan
+from nnopt.train.listener import Listener, Moment
+from nnopt.train.runner import Workshop, run_one
+from nnopt.train.setup import DataCache
+from nnopt.train.signals import StopRequest, stop_requests
+
+
+def train_side_by_side(plan: Plan, options: Options, listener: Listener, jobs: int) -> list[RunRecord]:
+    """As `train_plan`, with `jobs` runs at a time, each in a process of its own.
+
+    A worker that dies costs the run it was at, not the others: the run can be resumed, and is reported as failed.
+    """
+    with stop_requests() as stop:
+        left = check_plan(plan, options, DataCache())
+        finished = [run for run in plan.runs if run not in left]
+        for run in finished:
+            record = place(run, options.runs_dir).found
+            listener.skipped(run.label, record.status if record else "done")
+        dead = _Crew(options, listener, stop, min(jobs, max(len(left), 1))).carry_out(left)
+    records = []
+    for run in plan.runs:
+        found = place(run, options.runs_dir)
+        if found.found is not None and found.relation == "same":
+            record = read_run(found.folder)
+            records.append(record if run.label not in dead else _as_failed(record))
+    return records
+
+
+def _as_failed(record: RunRecord) -> RunRecord:
+    return dataclasses.replace(record, status="failed")
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    run: RunSpec | None = None
+
+
+@dataclass
+class _Crew:
+    """The workers of one plan, seen from the process that gives them their runs."""
+
+    options: Options
+    listener: Listener
+    stop: StopRequest
+    size: int
+    workers: list[_Worker] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    error: NnoptError | None = None
+
+    def carry_out(self, runs: list[RunSpec]) -> set[str]:
+        """Gives each run to a worker that is free; the labels of runs whose worker died.
+
+        Raises:
+            NnoptError: what ended the whole plan: an interruption, a full disk, a folder held by another program.
+        """
+        waiting = deque(runs)
+        try:
+            while (waiting and self.error is None) or any(worker.run for worker in self.workers):
+                if self.stop.code is not None and self.error is None:
+                    self.error = Interrupted(self.stop.code)
+                    self._signal_all()
+                while waiting and self.error is None and self._give(waiting[0]):
+                    waiting.popleft()
+                self._listen()
+        finally:
+            for worker in self.workers:
+                if worker.run is not None:
+                    worker.process.terminate()
+                worker.connection.close()
+            for worker in self.workers:
+                worker.process.join(timeout=30)
+        if self.error is not None:
+            raise self.error
+        return self.dead
+
+    def _give(self, run: RunSpec) -> bool:
+        """Hands `run` to a free worker, a new one if need be; False where all are busy."""
+        free = next((worker for worker in self.workers if worker.run is None), None)
+        if free is None:
+            if len(self.workers) >= self.size:
+                return False
+            free = self._hire()
+        free.run = run
+        free.connection.send(run)
+        return True
+
+    def _hire(self) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self.options), daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, ours)
+        self.workers.append(worker)
+        return worker
+
+    def _listen(self) -> None:
+        """Passes on what workers say, and notices those that died."""
+        connections: list[Any] = [worker.connection for worker in self.workers]
+        for ready in wait(connections, timeout=0.2):
+            worker = next(worker for worker in self.workers if worker.connection is ready)
+            try:
+                name, *words = cast(tuple[Any, ...], worker.connection.recv())
+            except (EOFError, ConnectionError):
+                self._bury(worker)
+                continue
+            if name == "free":
+                self._took(worker, *words)
+            else:
+                getattr(self.listener, name)(*words)
+
+    def _took(self, worker: _Worker, status: str, error: tuple[int, str] | None) -> None:
+        worker.run = None
+        if error is not None and self.error is None:
+            self.error = NnoptError(error[1])
+            self.error.exit_code = error[0]
+            self._signal_all()
+        if status in BAD and self.options.fail_fast and self.error is None:
+            self.error = TrainingError(
+                f"a run {status}, and --fail-fast ends the others: resume by the same command"
+            )
+            self._signal_all()
+
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join(timeout=10)
+        self.workers.remove(worker)
+        if worker.run is not None:
+            label = worker.run.label
+            self.dead.add(label)
+            reason = f"its process died (exit code {worker.process.exitcode}); run the same command again to resume it"
+            self.listener.ended(label, "failed", reason)
+
+    def _signal_all(self) -> None:
+        for worker in self.workers:
+            if worker.process.is_alive():
+                worker.process.terminate()
+
+
+class _Sender(Listener):
+    """Sends what a worker's training says to the process that listens."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def skipped(self, label: str, status: str) -> None:
+        self._connection.send(("skipped", label, status))
+
+    def started(self, label: str, from_step: int) -> None:
+        self._connection.send(("started", label, from_step))
+
+    def moment(self, label: str, moment: Moment) -> None:
+        self._connection.send(("moment", label, moment))
+
+    def row(self, label: str, row: dict[str, Any]) -> None:
+        self._connection.send(("row", label, row))
+
+    def note(self, label: str, text: str) -> None:
+        self._connection.send(("note", label, text))
+
+    def ended(self, label: str, status: str, reason: str) -> None:
+        self._connection.send(("ended", label, status, reason))
+
+
+def _work(connection: Connection, options: Options) -> None:
+    """A worker: trains the runs it is given until the connection closes."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group: the parent passes it on once
+    cache = DataCache()
+    with stop_requests() as stop:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        shop = Workshop(options.runs_dir, cache, _Sender(connection), stop)
+        while True:
+            try:
+                run = connection.recv()
+            except EOFError:
+                return
+            status, error = "", None
+            try:
+                status = run_one(run, shop, options.fresh).status
+            except NnoptError as problem:
+                error = (problem.exit_code, str(problem))
+            connection.send(("free", status, error))
+            if stop.code is not None:
+                return

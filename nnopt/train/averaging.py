@@ -1,0 +1,126 @@
+"""Averages of the weights, on which a run is evaluated."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnopt.optim.parameters import Parameters
+from nnopt.spec.averages import AverageSpec, Ema, Swa
+from nnopt.train.horizon import Period
+
+
+class Average(ABC):
+    """A second set of weights and floating-point buffers that follows the trained one."""
+
+    def __init__(self, parameters: Parameters, model: nn.Module) -> None:
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+        self.followed: list[Tensor] = [*parameters.values, *buffers]
+        self.values = [tensor.detach().clone() for tensor in self.followed]
+
+    @abstractmethod
+    def update(self, before: float, step: int, samples: int, seconds: float) -> None:
+        """Takes in the weights after an update that began at share `before` of the budget."""
+
+    @property
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether there is an average yet; until then a run is evaluated on its own weights."""
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model holds the average while the block lasts."""
+        if not self.ready:
+            yield
+            return
+        own = [tensor.detach().clone() for tensor in self.followed]
+        _copy(self.values, self.followed)
+        try:
+            yield
+        finally:
+            _copy(own, self.followed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes."""
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        _copy(state["values"], self.values)
+
+
+class ExponentialAverage(Average):
+    """a ← βa + (1−β)θ after every update."""
+
+    def __init__(self, spec: Ema, parameters: Parameters, model: nn.Module) -> None:
+        super().__init__(parameters, model)
+        self.weight = 1.0 - spec.decay
+
+    def update(self, before: float, step: int, samples: int, seconds: float) -> None:
+        """As the base class says."""
+        with torch.no_grad():
+            for mean, value in zip(self.values, self.followed, strict=True):
+                mean.lerp_(value, self.weight)
+
+    @property
+    def ready(self) -> bool:
+        """From the first update on (before it the average equals the weights)."""
+        return True
+
+
+class StochasticAverage(Average):
+    """Plain mean of the weights at the multiples of a period, once a share of the budget is used."""
+
+    def __init__(self, spec: Swa, parameters: Parameters, model: nn.Module, samples: int) -> None:
+        super().__init__(parameters, model)
+        self.start = spec.start
+        self.period = Period(spec.every, samples)
+        self.count = 0
+        self.periods = 0
+
+    def update(self, before: float, step: int, samples: int, seconds: float) -> None:
+        """As the base class says."""
+        periods = self.period.passed(step, samples, seconds)
+        due, self.periods = periods > self.periods, periods
+        if before < self.start or not due:
+            return
+        self.count += 1
+        with torch.no_grad():
+            for mean, value in zip(self.values, self.followed, strict=True):
+                mean.lerp_(value, 1.0 / self.count)
+
+    @property
+    def ready(self) -> bool:
+        """Once a first set of weights is in the mean."""
+        return self.count > 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes."""
+        return super().state_dict() | {"count": self.count, "periods": self.periods}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        super().load_state_dict(state)
+        self.count, self.periods = int(state["count"]), int(state["periods"])
+
+
+def build_average(
+    spec: AverageSpec | None, parameters: Parameters, model: nn.Module, samples: int
+) -> Average | None:
+    """The average that a spec asks for; `samples` is the size of an epoch."""
+    if isinstance(spec, Ema):
+        return ExponentialAverage(spec, parameters, model)
+    if isinstance(spec, Swa):
+        return StochasticAverage(spec, parameters, model, samples)
+    return None
+
+
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+    with torch.no_grad():
+        for source, target in zip(sources, targets, strict=True):
+            target.copy_(source)

@@ -1,0 +1,84 @@
+"""What `nnopt doctor` looks at: whether everything is there that training needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from nnopt.spec.data import DATA
+from nnopt.train.devices import available_devices, cores
+from nnopt.train.environment import PACKAGES
+from nnopt.version import __version__
+
+SIZE = 1024  # side of the matrices of the timed product
+TOO_LITTLE_DISK = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One finding."""
+
+    state: Literal["good", "absent", "bad"]
+    name: str
+    text: str
+
+
+def checkup(runs_dir: Path, timed: bool) -> list[Line]:
+    """Versions, devices, data at hand and the runs folder."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    lines = [
+        Line("good", "nnopt", f"{__version__} on Python {platform.python_version()}, {platform.platform()}"),
+        Line("good", "packages", versions),
+        Line("good", "cores", str(cores())),
+    ]
+    for name in available_devices():
+        speed = f", {product_speed(torch.device(name)) / 1e9:.0f} GFLOP/s in fp32 products" if timed else ""
+        lines.append(Line("good", f"device {name}", f"{_device_name(name)}{speed}"))
+    lines += [_data_line(kind) for kind in DATA.named()]
+    return [*lines, _runs_line(runs_dir)]
+
+
+def product_speed(device: torch.device) -> float:
+    """Floating-point operations a second in products of 1024x1024 fp32 matrices; median of seven."""
+    left = torch.ones(SIZE, SIZE, device=device)
+    times = []
+    for _ in range(8):
+        start = time.perf_counter()
+        product = left @ left
+        product[0, 0].item()  # waits for an accelerator
+        times.append(time.perf_counter() - start)
+    return 2 * SIZE**3 / sorted(times[1:])[3]
+
+
+def _device_name(name: str) -> str:
+    return (
+        torch.cuda.get_device_name(name)
+        if name.startswith("cuda")
+        else platform.processor() or platform.machine()
+    )
+
+
+def _data_line(kind: str) -> Line:
+    reason = DATA.find(kind).model_validate({"kind": kind}).available()  # type: ignore[attr-defined]
+    return (
+        Line("good", f"data {kind}", "at hand") if reason is None else Line("absent", f"data {kind}", reason)
+    )
+
+
+def _runs_line(runs_dir: Path) -> Line:
+    there = next(folder for folder in (runs_dir, *runs_dir.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return Line(
+            "bad", "runs folder", f"{runs_dir} cannot be written: give --runs-dir, or set NNOPT_RUNS_DIR"
+        )
+    free = shutil.disk_usage(there).free
+    state: Literal["good", "bad"] = "good" if free > TOO_LITTLE_DISK else "bad"
+    return Line(state, "runs folder", f"{runs_dir}, {free / 1e9:.0f} GB free")

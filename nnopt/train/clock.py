@@ -1,0 +1,47 @@
+"""Seconds by account: training apart from evaluation, logging, checkpoints, compilation and set-up."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import torch
+
+ACCOUNTS = ("train", "evaluation", "logging", "checkpoint", "compile", "setup")
+
+
+class Clock:
+    """Adds up seconds; just one account runs at a time.
+
+    An accelerator is waited for whenever the account changes, so that its work is counted where it was asked for.
+    """
+
+    def __init__(self, device: torch.device, seconds: dict[str, float] | None = None) -> None:
+        self.seconds = dict.fromkeys(ACCOUNTS, 0.0) | (seconds or {})
+        self.device = device
+        self._account = "setup"
+        self._since = time.perf_counter()
+
+    def read(self, account: str = "train") -> float:
+        """Seconds of an account up to now, without waiting for the device."""
+        running = time.perf_counter() - self._since if account == self._account else 0.0
+        return self.seconds[account] + running
+
+    def switch(self, account: str) -> None:
+        """Stops the present account and starts another."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+        now = time.perf_counter()
+        self.seconds[self._account] += now - self._since
+        self._account, self._since = account, now
+
+    @contextlib.contextmanager
+    def account(self, account: str) -> Iterator[None]:
+        """Counts the block under `account`, then goes back to the one before."""
+        before = self._account
+        self.switch(account)
+        try:
+            yield
+        finally:
+            self.switch(before)

@@ -1,0 +1,68 @@
+"""An experiment from its plan to its records, one run after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnopt.plan import Plan, RunSpec
+from nnopt.store.files import make_folder
+from nnopt.store.place import place
+from nnopt.store.record import RunRecord
+from nnopt.train.listener import Listener
+from nnopt.train.runner import Workshop, is_finished, run_one
+from nnopt.train.setup import DataCache, build
+from nnopt.train.signals import stop_requests
+
+BAD = ("failed", "diverged")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a plan is carried out; none of it changes a number."""
+
+    runs_dir: Path
+    fresh: bool = False
+    fail_fast: bool = False
+
+
+def check_plan(plan: Plan, options: Options, cache: DataCache) -> list[RunSpec]:
+    """Builds what each variant needs, so that a mistake is found before anything is written; the runs left to do.
+
+    Raises:
+        UsageError: data, model, loss, batch, device or precision of a variant do not fit together, or the runs
+            folder cannot be written.
+    """
+    left = [run for run in plan.runs if options.fresh or not is_finished(place(run, options.runs_dir))]
+    for run in {run.variant: run for run in reversed(left)}.values():
+        build(run, cache)
+    make_folder(options.runs_dir)
+    return left
+
+
+def train_plan(
+    plan: Plan, options: Options, listener: Listener, cache: DataCache | None = None
+) -> list[RunRecord]:
+    """Trains what is left of a plan and returns the records of all its runs (with fail-fast, of those up to a bad one).
+
+    Raises:
+        UsageError: as `check_plan`, or a run's folder is held by another program.
+        Interrupted: a signal came; everything done is kept.
+        DiskError: the disk refused a write; everything done before is kept.
+    """
+    with stop_requests() as stop:
+        shop = Workshop(options.runs_dir, cache or DataCache(), listener, stop)
+        check_plan(plan, options, shop.cache)
+        return _train_all(plan.runs, shop, options)
+
+
+def _train_all(runs: Sequence[RunSpec], shop: Workshop, options: Options) -> list[RunRecord]:
+    records = []
+    for run in runs:
+        shop.stop.raise_if_set()
+        record = run_one(run, shop, options.fresh)
+        records.append(record)
+        if options.fail_fast and record.status in BAD:
+            break
+    return records

@@ -1,0 +1,24 @@
+"""What an experiment leaves beside its variants: the comparison as CSV, Markdown and picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnopt.compare.comparison import Comparison, compare
+from nnopt.compare.plots import plot_comparison
+from nnopt.compare.table import write_csv, write_markdown
+from nnopt.plan import Plan
+from nnopt.store.record import RunRecord
+
+TABLE, TEXT, PICTURE = "comparison.csv", "comparison.md", "convergence.png"
+
+
+def write_report(plan: Plan, records: Sequence[RunRecord], runs_dir: Path) -> tuple[Comparison, list[Path]]:
+    """Compares the runs of a plan and writes the comparison beside its variants; says which files."""
+    comparison = compare(records)
+    folder = runs_dir / plan.experiment.name
+    write_csv(comparison, folder / TABLE)
+    write_markdown(comparison, folder / TEXT)
+    plot_comparison(comparison, folder / PICTURE)
+    return comparison, [folder / TABLE, folder / TEXT, folder / PICTURE]

@@ -1,0 +1,193 @@
+"""One run from its spec to its record: finds its folder, resumes, trains, says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnopt.errors import CheckpointError, DiskError, DivergedError, Interrupted, NnoptError
+from nnopt.plan import RunSpec
+from nnopt.store.files import make_folder, write_json, write_whole
+from nnopt.store.lock import RunLock
+from nnopt.store.place import Place, place, set_aside
+from nnopt.store.record import SUMMARY, SUMMARY_SCHEMA, RunRecord
+from nnopt.train import checkpoint
+from nnopt.train.environment import describe
+from nnopt.train.listener import Listener
+from nnopt.train.loop import Session, evaluate_part, train
+from nnopt.train.memory import PeakMemory
+from nnopt.train.output import RunLog, StepRecorder, Tables
+from nnopt.train.setup import DataCache, Setup, build
+from nnopt.train.signals import StopRequest
+from nnopt.train.state import TrainState
+from nnopt.train.summary import summarise
+
+FINISHED = ("done", "diverged", "pruned")
+SPEC, ENVIRONMENT = "spec.yaml", "environment.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """What runs of one process share."""
+
+    runs_dir: Path
+    cache: DataCache
+    listener: Listener
+    stop: StopRequest
+
+
+def run_one(run: RunSpec, shop: Workshop, fresh: bool = False) -> RunRecord:
+    """Trains `run`, or goes on with it, or leaves it as it is when it is finished.
+
+    Raises:
+        Interrupted: a signal came; the run can be resumed.
+        DiskError: the disk refused a write; the run can be resumed.
+        UsageError: the run's folder is held by another program or cannot be written.
+    """
+    found = place(run, shop.runs_dir)
+    if fresh and found.found:
+        with RunLock(found.folder):
+            pass  # nobody else is writing it
+        set_aside(found.folder, shop.runs_dir)
+        found = place(run, shop.runs_dir)
+    if is_finished(found) and found.found:
+        shop.listener.skipped(run.label, found.found.status)
+        return found.found
+    make_folder(found.folder)
+    with RunLock(found.folder):
+        again = place(run, shop.runs_dir)  # it may have been finished before the lock was ours
+        if is_finished(again) and again.found:
+            shop.listener.skipped(run.label, again.found.status)
+            return again.found
+        _claim(run, again)
+        _train_in(run, again, shop)
+    return RunRecord.read(again.folder)
+
+
+def is_finished(found: Place) -> bool:
+    """Whether there is nothing left to do for a run."""
+    return found.relation == "same" and found.found is not None and found.found.status in FINISHED
+
+
+def _claim(run: RunSpec, found: Place) -> None:
+    """Makes a new folder known as this run's before anything else is in it: a kill leaves no nameless folder."""
+    if found.relation == "new":
+        summary = summarise(run, None, None, "running", "", _now(), None, None)
+        write_json(found.folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
+    make_folder(found.folder / checkpoint.FOLDER)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _train_in(run: RunSpec, found: Place, shop: Workshop) -> None:
+    """Trains in a folder whose lock is held, and writes how it ended."""
+    folder = found.folder
+    log = RunLog(folder)
+    started = _now()
+    setup: Setup | None = None
+    state: TrainState | None = None
+
+    def end(status: str, reason: str, tests: dict[str, Any] | None = None, diverged: Any = None) -> None:
+        summary = summarise(run, setup, state, status, reason, started, tests, diverged)
+        write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
+        log.write(f"{status}: {reason}")
+        shop.listener.ended(run.label, status, reason)
+
+    with log.warnings():
+        try:
+            setup, state = build(run, shop.cache, _recorded_threads(found))
+            session = _open_session(run, found, shop, setup, state, log)
+            reason = train(session)
+            end("done", reason, tests=_test(session, log))
+        except DivergedError as error:
+            end("diverged", str(error), diverged={"step": error.step, "last_loss": error.last_loss})
+        except Interrupted as error:
+            with contextlib.suppress(DiskError):
+                end("interrupted", f"signal {error.exit_code - 128}: checkpointed at this step")
+            raise
+        except DiskError as error:
+            with contextlib.suppress(DiskError):
+                end("interrupted", str(error))
+            raise
+        except Exception as error:
+            if not isinstance(error, NnoptError):
+                log.write_traceback(error)
+            message = str(error).strip().split("\n")[0]
+            end("failed", message if isinstance(error, NnoptError) else f"{type(error).__name__}: {message}")
+
+
+def _recorded_threads(found: Place) -> int | None:
+    """The thread count that a run began with: another would change its bits."""
+    threads = found.found.summary.get("threads") if found.found else None
+    return int(threads) if threads else None
+
+
+def _open_session(
+    run: RunSpec, found: Place, shop: Workshop, setup: Setup, state: TrainState, log: RunLog
+) -> Session:
+    """Resumes from the newest whole checkpoint, or begins; the folder then says `running`."""
+    folder = found.folder
+    saved, problems = checkpoint.load_latest(folder / checkpoint.FOLDER)
+    for problem in problems:
+        log.write(f"{problem}: going on from the one before")
+        shop.listener.note(run.label, f"{problem}: going on from the one before")
+    if saved is not None:
+        expected = {run.hash, found.found.spec_hash if found.found else run.hash}
+        if saved["identity"]["spec_hash"] not in expected or saved["identity"]["seed"] != run.seed:
+            raise CheckpointError(
+                f"the checkpoint in {folder} is of another run ({saved['identity']['run']})"
+            )
+        state.load_state_dict(saved["state"])
+    tables = Tables(folder, setup.metrics)
+    tables.begin(state.progress.step if saved is not None else None)
+    write_whole(folder / SPEC, run.as_file())
+    if not (folder / ENVIRONMENT).exists():
+        write_json(folder / ENVIRONMENT, describe(setup))
+    summary = summarise(run, setup, state, "running", "", _now(), None, None)
+    write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
+    log.write(
+        f"{'resumed at step ' + str(state.progress.step) if saved is not None else 'started'} on {setup.device}"
+    )
+    shop.listener.started(run.label, state.progress.step)
+    return Session(
+        run=run,
+        setup=setup,
+        state=state,
+        folder=folder,
+        tables=tables,
+        recorder=StepRecorder(tables, setup.settings.logging.every),
+        memory=PeakMemory(setup.device),
+        listener=shop.listener,
+        stop=shop.stop,
+    )
+
+
+def _test(session: Session, log: RunLog) -> dict[str, Any]:
+    """Metrics on the test data of the last and of the best weights: read once, now that training is over."""
+    setup, state = session.setup, session.state
+    with state.clock.account("evaluation"):
+        last = evaluate_part(setup, state, "test")
+        tests: dict[str, Any] = {"last": last.values, "best": None}
+        if last.confusion is not None:
+            tests["confusion"] = last.confusion
+        wanted = state.progress.bests.get(setup.settings.select)
+        try:
+            best = checkpoint.load(session.folder / checkpoint.FOLDER / checkpoint.BEST)
+        except CheckpointError as error:
+            log.write(f"the best weights are not tested: {error}")
+            return tests
+        if wanted is None or best["step"] != wanted["step"]:
+            log.write("the best weights are not tested: those on disk are of another step")
+            return tests
+        own = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+        average, state.average = state.average, None  # the best weights are averaged ones already
+        state.model.load_state_dict(best["model"])
+        tests["best"] = {**evaluate_part(setup, state, "test").values, "step": best["step"]}
+        state.model.load_state_dict(own)
+        state.average = average
+    return tests

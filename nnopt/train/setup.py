@@ -1,0 +1,220 @@
+"""What a spec builds: data on the device, model, optimizer and all that trains with them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnopt.data.batches import Order
+from nnopt.data.dataset import Dataset
+from nnopt.errors import DataError, NnoptError, UsageError
+from nnopt.losses import Loss
+from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
+from nnopt.plan import RunSpec
+from nnopt.randomness import derive
+from nnopt.spec.experiment import RunSettings
+from nnopt.spec.identity import resolved
+from nnopt.spec.metric_names import metric_columns
+from nnopt.spec.strategy import GrowingBatch
+from nnopt.train.averaging import build_average
+from nnopt.train.clock import Clock
+from nnopt.train.devices import autocast, check_precision, choose_threads, find_device, set_matmul_precision
+from nnopt.train.horizon import Horizon
+from nnopt.train.scaling import LossScaler
+from nnopt.train.state import TrainState
+from nnopt.train.step import Pass
+from nnopt.train.stopping import Stopping
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """The half of a run that does not change while it trains."""
+
+    settings: RunSettings
+    seed: int
+    device: torch.device
+    threads: int
+    data: Dataset
+    loss: Loss
+    metrics: tuple[str, ...]  # columns of an evaluation without prefix, the loss first
+    horizon: Horizon
+    order: Order
+    backward: Pass
+    forward: nn.Module  # the model, compiled where asked
+    parameters: Parameters
+    autocast: Callable[[], AbstractContextManager[object]]
+
+
+class DataCache:
+    """Data sets on their devices, the latest few kept: runs of one experiment mostly share one."""
+
+    KEPT = 2
+
+    def __init__(self) -> None:
+        self._held: dict[str, Dataset] = {}
+
+    def get(self, settings: RunSettings, device: torch.device) -> Dataset:
+        """The data set of `settings` on `device`.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        key = f"{resolved(settings.data)} {device}"
+        if key not in self._held:
+            while len(self._held) >= self.KEPT:
+                del self._held[next(iter(self._held))]
+            self._held[key] = settings.data.load().to(device)
+        return self._held[key]
+
+
+def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[Setup, TrainState]:
+    """Everything that a run trains with, at its very beginning; `threads` is the count a resumed run began with.
+
+    Sets the process's thread count, matmul precision and default generators.
+
+    Raises:
+        UsageError: data, model, loss, batch, device or precision do not fit together.
+    """
+    settings = run.settings
+    device = find_device(settings.device)
+    clock = Clock(device)
+    check_precision(settings.strategy.precision, device)
+    data = cache.get(settings, device)
+    check_batch(settings, data)
+    loss = settings.loss.build(data.task, data.outputs, device)
+    metrics = metric_columns(settings.metrics, data.task, len(data.classes))
+    threads = threads or choose_threads(settings.strategy.threads, count_multiply_adds(settings, data))
+    torch.set_num_threads(threads)
+    set_matmul_precision(settings.strategy.precision)
+    model = build_model(settings, data, run.seed).to(device)
+    torch.manual_seed(derive(run.seed, "default"))
+    model.train()
+    penalised = settings.loss.penalised(model)
+    flat = settings.optimizer.flat
+    parameters = FlatParameters(model, penalised) if flat else SeparateParameters(model, penalised)
+    scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
+    context = autocast(settings.strategy.precision, device)
+    forward = cast(nn.Module, torch.compile(model)) if settings.strategy.compile else model
+    stopping = settings.strategy.early_stopping
+    state = TrainState(
+        model=model,
+        optimizer=settings.optimizer.build(parameters),
+        device=device,
+        clock=clock,
+        average=build_average(settings.strategy.average, parameters, model, len(data.train)),
+        scaler=scaler,
+        plateau=settings.strategy.lr_decay.plateau(),
+        stopping=Stopping(stopping) if stopping else None,
+    )
+    backward = Pass(
+        model=forward,
+        loss_function=loss,
+        parameters=parameters,
+        data=data.train,
+        autocast=context,
+        l1=settings.loss.l1,
+        l2=settings.loss.l2,
+        clip_norm=settings.strategy.clip_norm,
+        clip_value=settings.strategy.clip_value,
+        accumulate=settings.strategy.accumulate,
+        scaler=scaler,
+        objective_needed=settings.optimizer.evaluations_vary,
+    )
+    setup = Setup(
+        settings=settings,
+        seed=run.seed,
+        device=device,
+        threads=threads,
+        data=data,
+        loss=loss,
+        metrics=metrics,
+        horizon=Horizon(settings.budget, settings.strategy, len(data.train)),
+        order=Order(run.seed, len(data.train), device),
+        backward=backward,
+        forward=forward,
+        parameters=parameters,
+        autocast=context,
+    )
+    return setup, state
+
+
+def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
+    """The model with its initial weights, drawn on the CPU from the seed (the same for every device and variant).
+
+    Raises:
+        DataError: it does not fit the data, in words.
+    """
+    outputs = settings.loss.model_outputs(data.task, data.outputs)
+    torch.manual_seed(derive(seed, "weights"))
+    try:
+        model = settings.model.build(data.input_shape, outputs)
+        with torch.no_grad():
+            sample = data.train.inputs[:2].cpu()
+            found = model.eval()(sample)
+    except NnoptError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"model {settings.model.kind} does not fit the data: data gives {data.describe_inputs()}; {reason}"
+        ) from error
+    if tuple(found.shape) != (len(sample), outputs):
+        raise DataError(
+            f"model {settings.model.kind} gives {list(found.shape[1:])} outputs a sample; "
+            f"loss {settings.loss.kind} on this data needs {outputs}"
+        )
+    _check_last_batch(settings, data, model)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise DataError(f"model {settings.model.kind} has no parameters to train")
+    return model
+
+
+def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) -> None:
+    """Raises DataError where an epoch ends in a batch of one sample and the model (batch norm) cannot train on it."""
+    size, samples = settings.strategy.batch_size, len(data.train)
+    if size == "full" or isinstance(size, GrowingBatch) or (samples % int(size) != 1 and size != 1):
+        return
+    try:
+        copy.deepcopy(model).train()(data.train.inputs[:1].cpu())
+    except ValueError as error:
+        raise DataError(
+            f"strategy.batch_size: {size} leaves a batch of one sample of {samples}, which batch norm cannot train on: "
+            "take another size"
+        ) from error
+
+
+def count_multiply_adds(settings: RunSettings, data: Dataset) -> int:
+    """Multiply-adds of one forward pass over a training batch, counted without computing it."""
+    outputs = settings.loss.model_outputs(data.task, data.outputs)
+    size = Horizon(settings.budget, settings.strategy, len(data.train)).batch_size(0.0)
+    try:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model = settings.model.build(data.input_shape, outputs).eval()
+            model(torch.empty(2, *data.input_shape))
+    except (
+        Exception
+    ):  # a model of someone else's that cannot be built without memory: threads then are all cores
+        return 10**12
+    return int(counter.get_total_flops() // 2 * size // 2)
+
+
+def check_batch(settings: RunSettings, data: Dataset) -> None:
+    """Raises UsageError where a batch is larger than the training data, or has fewer samples than parts."""
+    size, samples = settings.strategy.batch_size, len(data.train)
+    largest = size.size(1.0) if isinstance(size, GrowingBatch) else samples if size == "full" else int(size)
+    if largest > samples:
+        raise UsageError(
+            f"strategy.batch_size: {largest} is more than the {samples} training samples of {data.name}: "
+            "take a smaller one, or full"
+        )
+    if settings.strategy.accumulate > largest:
+        raise UsageError(
+            f"strategy.accumulate: {settings.strategy.accumulate} parts of {largest} samples are empty"
+        )

@@ -1,0 +1,101 @@
+"""One forward and backward pass over a batch, as optimizers call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nnopt.data.dataset import Part
+from nnopt.losses import Loss
+from nnopt.optim.parameters import Parameters
+from nnopt.train.scaling import LossScaler
+
+
+@dataclass
+class Pass:
+    """Computes the objective of the present batch and its gradient, and counts how often.
+
+    `rows` chooses the batch (None: all samples). After a call the gradients lie in `parameters`, unscaled, with the
+    L1 and L2 terms' added, and clipped; `loss` is that of the first call since `begin`, without L1 and L2 terms.
+    """
+
+    model: nn.Module
+    loss_function: Loss
+    parameters: Parameters
+    data: Part
+    autocast: Callable[[], AbstractContextManager[object]]
+    l1: float
+    l2: float
+    clip_norm: float | None
+    clip_value: float | None
+    accumulate: int
+    scaler: LossScaler | None
+    objective_needed: bool  # whether the optimizer looks at the objective's value
+
+    rows: Tensor | None = None
+    evaluations: int = 0
+    loss: Tensor | None = None
+    gradient_norm: Tensor | None = None
+    norm_wanted: bool = False
+
+    def begin(self, rows: Tensor | None, norm_wanted: bool) -> None:
+        """Chooses the batch of the next update, and whether the gradient's norm is to be noted."""
+        self.rows, self.norm_wanted = rows, norm_wanted
+        self.loss = self.gradient_norm = None
+
+    def __call__(self) -> Tensor:
+        """The objective, 0-dim; gradients lie in `parameters` afterwards."""
+        self.evaluations += 1
+        self.parameters.zero_gradients()
+        with torch.enable_grad():
+            loss = self._whole() if self.accumulate == 1 else self._in_parts()
+        if self.scaler is not None:
+            self.scaler.unscale(self.parameters.gradients)
+        objective = loss
+        if self.l1 or self.l2:
+            self.parameters.add_penalty_gradient(self.l1, self.l2)
+            if self.objective_needed:
+                objective = loss + self.parameters.penalty(self.l1, self.l2)
+        if self.loss is None:
+            self.loss = loss
+            if self.norm_wanted:
+                self.gradient_norm = self.parameters.gradient_norm()
+        if self.clip_norm is not None:
+            self.parameters.clip_norm(self.clip_norm)
+        if self.clip_value is not None:
+            self.parameters.clip_value(self.clip_value)
+        return objective
+
+    def _whole(self) -> Tensor:
+        if self.rows is None:
+            inputs, targets = self.data.inputs, self.data.targets
+        else:
+            inputs, targets = (
+                self.data.inputs.index_select(0, self.rows),
+                self.data.targets.index_select(0, self.rows),
+            )
+        return self._backward(inputs, targets, 1.0)
+
+    def _in_parts(self) -> Tensor:
+        """The batch in parts of nearly equal size, each weighted by its share: the mean over the batch."""
+        rows = self.rows
+        if rows is None:
+            rows = torch.arange(len(self.data), device=self.data.inputs.device)
+        total = torch.zeros((), device=rows.device)
+        for part in rows.chunk(self.accumulate):
+            inputs, targets = self.data.inputs.index_select(0, part), self.data.targets.index_select(0, part)
+            total += self._backward(inputs, targets, len(part) / len(rows))
+        return total
+
+    def _backward(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
+        with self.autocast():
+            outputs = self.model(inputs)
+        loss = self.loss_function(outputs, targets)
+        if weight != 1.0:
+            loss = loss * weight
+        (loss if self.scaler is None else loss * self.scaler.scale).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()

@@ -1,0 +1,121 @@
+"""summary.json: what a run was and how it ended, all that `compare` needs besides the curves."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any
+
+from nnopt.plan import RunSpec
+from nnopt.train.setup import Setup
+from nnopt.train.state import Row, TrainState
+
+
+def summarise(
+    run: RunSpec,
+    setup: Setup | None,
+    state: TrainState | None,
+    status: str,
+    reason: str,
+    started: str,
+    tests: dict[str, Any] | None,
+    diverged: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The content of summary.json; what a run that failed early never had is left out."""
+    summary: dict[str, Any] = {
+        "experiment": run.experiment,
+        "variant": run.variant,
+        "seed": run.seed,
+        "tags": list(run.tags),
+        "notes": run.notes,
+        "status": status,
+        "reason": reason,
+        "spec": run.settings_as_keys(),
+        "spec_hash": run.hash,
+        "hash_without_budget": run.hash_without_budget,
+        "task": run.settings.data.task,
+        "select": run.settings.select,
+        "started": started,
+        "ended": None
+        if status == "running"
+        else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "diverged": diverged,
+        "test": _finite(tests),
+    }
+    if setup is not None and state is not None:
+        summary |= _reached(run, setup, state)
+    return summary
+
+
+def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
+    progress = state.progress
+    seconds = state.clock.seconds["train"]
+    promised, why_not = bits_promised(run, setup)
+    return {
+        "metrics": _finite(_metrics(progress.last_row, progress.bests)),
+        "target": _target(run, progress.target),
+        "seconds": {account: round(value, 6) for account, value in state.clock.seconds.items()},
+        "steps": progress.step,
+        "samples": progress.samples,
+        "epochs": progress.samples / len(setup.data.train),
+        "gradient_evaluations": progress.gradient_evaluations,
+        "memory_peak_bytes": progress.memory_peak_bytes,
+        "samples_per_second": progress.samples / seconds if seconds > 0 else None,
+        "parameters": setup.parameters.count,
+        "threads": setup.threads,
+        "device": str(setup.device),
+        "data": {
+            "name": setup.data.name,
+            "sha256": setup.data.content_hash,
+            "classes": list(setup.data.classes),
+        },
+        "bits_promised": promised,
+        "bits_reason": why_not,
+    }
+
+
+def bits_promised(run: RunSpec, setup: Setup) -> tuple[bool, str | None]:
+    """Whether the same spec gives the same bits again on this machine, and if not, why."""
+    settings = run.settings
+    if setup.device.type != "cpu":
+        return False, f"kernels of {setup.device.type} add in no fixed order"
+    timed = {
+        "budget": settings.budget.seconds,
+        "evaluation.every": settings.evaluation.every.seconds,
+    }
+    for key, seconds in timed.items():
+        if seconds is not None:
+            return False, f"{key} is in seconds"
+    return True, None
+
+
+def _metrics(last: Row | None, bests: dict[str, dict[str, float | int]]) -> dict[str, Any]:
+    return {
+        column: {"last": (last or {}).get(column), "best": best["value"], "best_step": best["step"]}
+        for column, best in bests.items()
+    }
+
+
+def _target(run: RunSpec, reached: Row | None) -> dict[str, Any] | None:
+    target = run.settings.evaluation.target
+    if target is None:
+        return None
+    found = {"metric": target.metric, "value": target.value, "reached": reached is not None}
+    if reached is None:
+        return found
+    return found | {
+        "step": reached["step"],
+        "epoch": reached["epoch"],
+        "samples": reached["samples"],
+        "gradient_evaluations": reached["gradient_evaluations"],
+        "seconds": reached["train_seconds"],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same nested value with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
