@@ -1,0 +1,62 @@
+"""`nnopt check CONFIG`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnopt.cli.common import RunsDir, check_writable, errors_in_a_line, output
+
+
+@errors_in_a_line
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the experiment.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for train.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the learning rates as PNG.")
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--build/--no-build", help="Also load the data and build every model.")
+    ] = True,
+    runs_dir: RunsDir = None,
+) -> None:
+    """Check a spec, and print it resolved, its plan and its learning rates. Trains nothing."""
+    from nnopt.cli.plan_table import print_plan
+    from nnopt.plan import Plan
+    from nnopt.spec.identity import resolved, to_yaml
+    from nnopt.spec.loading import load
+    from nnopt.store.place import runs_folder
+
+    check_writable(plot)
+    experiment = load(config, tuple(overrides or ()))
+    plan = Plan.of(experiment)
+    console = output()
+    console.print(to_yaml(resolved(experiment)), markup=False, soft_wrap=True)
+    print_plan(plan, runs_folder(runs_dir), fresh=False, as_json=False)
+    if deep:
+        from nnopt.train.setup import DataCache, build
+
+        cache = DataCache()
+        for run in {run.variant: run for run in plan.runs}.values():
+            setup, _ = build(run, cache)
+            console.print(
+                f"{run.variant}: {setup.parameters.count:,} parameters, {len(setup.data.train):,} training samples "
+                f"({setup.data.describe_inputs()}), {setup.device}, {setup.threads} threads",
+                soft_wrap=True,
+            )
+    from nnopt.compare.rates import learning_rates, plot_rates, sparkline
+
+    curves = {name: learning_rates(settings) for name, settings in experiment.variants.items()}
+    width = max(map(len, curves))
+    console.print("learning rate over the budget:")
+    for name, rates in curves.items():
+        console.print(
+            f"  {name:<{width}} {sparkline(rates)} {min(rates):.3g} to {max(rates):.3g}", markup=False
+        )
+    if plot:
+        plot_rates(curves, plot)
+        console.print(f"written: {plot}", soft_wrap=True)

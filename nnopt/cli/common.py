@@ -1,0 +1,87 @@
+"""What commands share: options, consoles, and errors turned into one line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from nnopt.errors import NnoptError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Parameters = ParamSpec("Parameters")
+
+RunsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs-dir", metavar="DIR", help="Folder that holds runs (else NNOPT_RUNS_DIR, else ./runs)."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class Debug:
+    """Whether tracebacks are shown: set by `nnopt --debug`."""
+
+    on = False
+
+
+def errors_in_a_line(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Turns what a user can act on into one line on stderr and the exit code that belongs to it."""
+
+    @functools.wraps(command)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except NnoptError as error:
+            if Debug.on:
+                raise
+            print_error(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # the reader of a pipe had enough
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if Debug.on:
+                raise
+            first = (str(error).strip() or "no message").split("\n")[0]
+            print_error(
+                f"{type(error).__name__}: {first} (this is a fault in nnopt; `nnopt --debug ...` shows where)"
+            )
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def print_error(text: str) -> None:
+    """Writes `error: ...` to stderr, unwrapped, so that a line stays a line."""
+    print(f"error: {text}", file=sys.stderr)
+
+
+def output() -> Console:
+    """The console of results: stdout, as wide as the terminal, or 120 columns where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, soft_wrap=False, highlight=False)
+
+
+def check_writable(*files: Path | None) -> None:
+    """Raises UsageError before any work is done where one of `files` could not be written afterwards."""
+    for file in files:
+        if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+            what = "is a folder" if file.is_dir() else f"lies in {file.parent}, which is not there"
+            raise UsageError(f"cannot write {file}: it {what}")
+
+
+def print_json(value: Any) -> None:
+    """Prints `value` as JSON."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
