@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.differences import differences
 from nnopt.compare.groups import Group, group_runs
-from nnopt.compare.notes import make_notes
+from nnopt.compare.notes import make_notes, within_spread
 from nnopt.compare.series import finite, series
 from nnopt.compare.spread import Spread, mean
 from nnopt.compare.target import Target, TimeToTarget, check_target, time_to_target
@@ -17,6 +17,9 @@ from nnopt.errors import UsageError
 from nnopt.spec.base import nearest
 from nnopt.spec.metric_names import higher_is_better
 from nnopt.store.record import RunRecord
+
+if TYPE_CHECKING:
+    import pandas
 
 DEFAULT_METRIC = "val_loss"
 
@@ -77,6 +80,14 @@ class Comparison:
         """Labels from best to worst."""
         return tuple(row.label for row in self.rows)
 
+    def frame(self) -> pandas.DataFrame:
+        """The rows as in comparison.csv, one a variant, as a pandas table."""
+        import pandas
+
+        from nnopt.compare.table import cells
+
+        return pandas.DataFrame([cells(self, row) for row in self.rows])
+
 
 def compare(
     records: Sequence[RunRecord], metric: str | None = None, target: float | None = None
@@ -121,7 +132,11 @@ def compare(
         rows=ranked,
         groups=tuple(groups),
         differences=differing,
-        notes=(*repeated, *make_notes(groups, chosen, targets, differing)),
+        notes=(
+            *repeated,
+            *within_spread([(row.label, row.last) for row in ranked]),
+            *make_notes(groups, chosen, targets, differing),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnopt.compare.groups import NO_RESULT, Group
 from nnopt.compare.series import series
+from nnopt.compare.spread import Spread
 from nnopt.compare.target import Target
 from nnopt.store.record import RunRecord
 
@@ -32,6 +33,20 @@ def make_notes(
         *_seeds(groups),
         *_targets(groups, targets),
     ]
+
+
+def within_spread(means: Sequence[tuple[str, Spread | None]]) -> list[str]:
+    """A sentence on the variants that the seeds do not tell from the best, the first of `means`."""
+    best, spread = means[0]
+    if spread is None or spread.sd is None:
+        return []
+    near = [
+        label
+        for label, other in means[1:]
+        if other and other.sd is not None and abs(other.mean - spread.mean) <= max(other.sd, spread.sd)
+    ]
+    which = f"{_listed(near)} {'lies' if len(near) == 1 else 'lie'}"
+    return [f"{which} within one standard deviation of {best}: only more seeds can tell them apart."] if near else []
 
 
 def _without_result(groups: Sequence[Group]) -> Iterable[str]:

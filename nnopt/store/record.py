@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnopt.errors import RunsFolderError
+
+if TYPE_CHECKING:
+    import pandas
 
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
@@ -87,6 +90,16 @@ class RunRecord:
     def steps(self) -> Columns:
         """steps.csv by column, one value a logged step; as `curve`."""
         return self._steps
+
+    def frame(self) -> pandas.DataFrame:
+        """metrics.csv as a pandas table, one row an evaluation.
+
+        Raises:
+            RunsFolderError: as `curve`.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.curve())
 
     @cached_property
     def _curve(self) -> Columns:

@@ -157,13 +157,19 @@ def judge(session: Session, lr: float) -> None:
         ):
             progress.target = row
         if state.plateau:
-            state.plateau.update(float(row[setup.settings.strategy.lr_decay.metric] or 0.0))  # type: ignore[attr-defined]
+            state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
         if state.stopping:
-            state.stopping.update(float(row[state.stopping.spec.metric] or 0.0))
+            state.stopping.update(_number(row, state.stopping.spec.metric))
         session.tables.add_row(row)
         progress.last_row = row
         state.means = Means(train_seconds=state.clock.seconds["train"], samples=progress.samples)
         session.listener.row(session.run.label, row)
+
+
+def _number(row: Row, column: str) -> float:
+    """A value of a row, NaN where it is missing."""
+    value = row[column]
+    return math.nan if value is None else float(value)
 
 
 def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nnopt.spec.metric_names import higher_is_better
@@ -28,9 +29,10 @@ class Stopping:
         return f"stopped early: {self.spec.metric} did not improve for {self.waited} evaluations"
 
     def update(self, value: float) -> None:
-        """Takes in the metric's value at an evaluation."""
+        """Takes in the metric's value at an evaluation; NaN is no improvement."""
         score = self.sign * value
-        if self.best is None or score > self.best + self.spec.min_delta:
+        least = -math.inf if self.best is None else self.best + self.spec.min_delta
+        if score > least:
             self.best, self.waited = score, 0
         else:
             self.waited += 1
