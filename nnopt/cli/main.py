@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -59,4 +61,6 @@ app.command("doctor")(doctor)
 
 def run() -> None:
     """What the `nnopt` script calls."""
+    # Parts of one's own beside the spec, as `python -m nnopt` would find them; last, so that nothing is hidden by them.
+    sys.path.append(os.getcwd())
     app()

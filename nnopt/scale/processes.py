@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import signal
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -108,7 +111,8 @@ class _Crew:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.options), daemon=True)
-        process.start()
+        with _no_interrupts():
+            process.start()
         theirs.close()
         worker = _Worker(process, ours)
         self.workers.append(worker)
@@ -136,9 +140,7 @@ class _Crew:
             self.error.exit_code = error[0]
             self._signal_all()
         if status in BAD and self.options.fail_fast and self.error is None:
-            self.error = TrainingError(
-                f"a run {status}, and --fail-fast ends the others: resume by the same command"
-            )
+            self.error = TrainingError(f"a run {status}, and --fail-fast ends the others: resume by the same command")
             self._signal_all()
 
     def _bury(self, worker: _Worker) -> None:
@@ -159,37 +161,58 @@ class _Crew:
 class _Sender(Listener):
     """Sends what a worker's training says to the process that listens."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, stop: StopRequest) -> None:
         self._connection = connection
+        self._stop = stop
+
+    def send(self, *words: Any) -> None:
+        """Sends a message; where nobody listens any more, asks the run to stop at a checkpoint."""
+        try:
+            self._connection.send(words)
+        except OSError:
+            self._stop.code = self._stop.code or 128 + signal.SIGTERM
 
     def skipped(self, label: str, status: str) -> None:
-        self._connection.send(("skipped", label, status))
+        self.send("skipped", label, status)
 
     def started(self, label: str, from_step: int) -> None:
-        self._connection.send(("started", label, from_step))
+        self.send("started", label, from_step)
 
     def moment(self, label: str, moment: Moment) -> None:
-        self._connection.send(("moment", label, moment))
+        self.send("moment", label, moment)
 
     def row(self, label: str, row: dict[str, Any]) -> None:
-        self._connection.send(("row", label, row))
+        self.send("row", label, row)
 
     def note(self, label: str, text: str) -> None:
-        self._connection.send(("note", label, text))
+        self.send("note", label, text)
 
     def ended(self, label: str, status: str, reason: str) -> None:
-        self._connection.send(("ended", label, status, reason))
+        self.send("ended", label, status, reason)
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """A process started within does not hear Ctrl-C until it says so itself; this one hears it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(connection: Connection, options: Options) -> None:
     """A worker: trains the runs it is given until the connection closes."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group: the parent passes it on once
     cache = DataCache()
     with stop_requests() as stop:
+        # Ctrl-C reaches the whole group: the parent passes it on once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        shop = Workshop(options.runs_dir, cache, _Sender(connection), stop)
+        sender = _Sender(connection, stop)
+        shop = Workshop(options.runs_dir, cache, sender, stop)
         while True:
             try:
                 run = connection.recv()
@@ -200,6 +223,6 @@ def _work(connection: Connection, options: Options) -> None:
                 status = run_one(run, shop, options.fresh).status
             except NnoptError as problem:
                 error = (problem.exit_code, str(problem))
-            connection.send(("free", status, error))
+            sender.send("free", status, error)
             if stop.code is not None:
                 return

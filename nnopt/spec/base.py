@@ -93,9 +93,7 @@ class Kinds:
             return self._imported(kind)
         for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP, name=kind):
             return self._checked(kind, entry.load())
-        raise PydanticCustomError(
-            "kind", f"no {self.name} is called '{kind}'{nearest(kind, known)}; {self._known()}"
-        )
+        raise PydanticCustomError("kind", f"no {self.name} is called '{kind}'{nearest(kind, known)}; {self._known()}")
 
     def _known(self) -> str:
         return f"known: {', '.join(self.named())}, or package.module:SpecClass"
@@ -106,9 +104,7 @@ class Kinds:
             found = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise PydanticCustomError(
-                "kind", f"cannot import {path} ({reason}); is it on the Python path?"
-            ) from error
+            raise PydanticCustomError("kind", f"cannot import {path} ({reason}); is it on the Python path?") from error
         return self._checked(path, found)
 
     def _checked(self, path: str, found: Any) -> type[KindSpec]:
@@ -135,6 +131,11 @@ class Kinds:
             handler.generate_schema(tagged),
             serialization=core_schema.plain_serializer_function_ser_schema(lambda part: part.model_dump()),
         )
+
+
+def mistake_at(path: tuple[str | int, ...], message: str) -> PydanticCustomError:
+    """An error of a check across keys, placed at the key to change (`path` from the model that checks)."""
+    return PydanticCustomError("mistake", "{text}", {"text": message, "path": path})
 
 
 def nearest(word: object, names: Iterable[str]) -> str:

@@ -20,8 +20,7 @@ _TEST = "test rows, drawn before the others: a share of all rows (0 to 1), or a 
 _VALIDATION = "validation rows: a share (0 to 1) of the rows that are not for test, or a count"
 _SPLIT_SEED = "seed of the split into parts; it stays the same for all seeds of an experiment"
 _NORMALISE = (
-    "scale of the inputs, fitted on the training rows: unit (0 to 1), "
-    "standard (mean 0, standard deviation 1) or none"
+    "scale of the inputs, fitted on the training rows: unit (0 to 1), standard (mean 0, standard deviation 1) or none"
 )
 _ROOT = (
     "folder that holds the data set, or receives the download; else the environment variable NNOPT_DATA_DIR, "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from nnopt.errors import UsageError
-from nnopt.spec.base import NOT_IDENTITY, Items, Spec, show
+from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, show
 from nnopt.spec.data import DATA, DataSpec
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
 from nnopt.spec.losses import LOSSES, LossSpec
@@ -20,6 +21,7 @@ from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget
+from nnopt.spec.yaml_reader import Path_
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 RESERVED = {"comparison.csv", "comparison.md", "convergence.png"}
@@ -33,21 +35,15 @@ class RunSettings(Spec):
     data: Annotated[DataSpec, DATA] = Field(description="the data set and its split")
     model: Annotated[ModelSpec, MODELS] = Field(description="the network")
     loss: Annotated[LossSpec, LOSSES] = Field(description="the objective")
-    optimizer: Annotated[OptimizerSpec, OPTIMIZERS] = Field(
-        description="the update rule and its learning rate"
-    )
+    optimizer: Annotated[OptimizerSpec, OPTIMIZERS] = Field(description="the update rule and its learning rate")
     strategy: StrategySpec = Field(StrategySpec(), description="batches, precision, rate decay, ...")
     budget: Budget = Field(description="how long a run trains")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="when and by what a run is judged")
     checkpoint: CheckpointSpec = Field(
         CheckpointSpec(), description="state kept on disk", json_schema_extra=NOT_IDENTITY
     )
-    logging: LoggingSpec = Field(
-        LoggingSpec(), description="rows of steps.csv", json_schema_extra=NOT_IDENTITY
-    )
-    device: str = Field(
-        "auto", description="auto, cpu, cuda, cuda:1, mps, ...", pattern=r"^(auto|[a-z]+(:[0-9]+)?)$"
-    )
+    logging: LoggingSpec = Field(LoggingSpec(), description="rows of steps.csv", json_schema_extra=NOT_IDENTITY)
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...", pattern=r"^(auto|[a-z]+(:[0-9]+)?)$")
 
     @property
     def select(self) -> str:
@@ -59,32 +55,30 @@ class RunSettings(Spec):
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics that every evaluation computes besides the loss, those asked for anywhere included."""
         names = list(self.evaluation.metrics or default_metrics(self.data.task))
-        for column in self._columns_used():
+        for _, column in self._columns_used():
             name = column.removeprefix("val_")
             if column.startswith("val_") and name != "loss" and name not in names:
                 names.append(name)
         return tuple(names)
 
-    def _columns_used(self) -> list[str]:
+    def _columns_used(self) -> list[tuple[Path_, str]]:
+        """Columns of metrics.csv that keys name, with those keys."""
         stopping, target = self.strategy.early_stopping, self.evaluation.target
         decay = self.strategy.lr_decay
         return [
-            self.select,
-            *([decay.metric] if isinstance(decay, Plateau) else []),
-            *([stopping.metric] if stopping else []),
-            *([target.metric] if target else []),
+            (("evaluation", "select"), self.select),
+            *([(("strategy", "lr_decay", "metric"), decay.metric)] if isinstance(decay, Plateau) else []),
+            *([(("strategy", "early_stopping", "metric"), stopping.metric)] if stopping else []),
+            *([(("evaluation", "target", "metric"), target.metric)] if target else []),
         ]
 
     @model_validator(mode="after")
     def _metrics_exist(self) -> RunSettings:
-        try:
-            for name in self.evaluation.metrics:
-                parse_metric(name, self.data.task)
-            for column in self._columns_used():
-                if column not in TRAINING_COLUMNS:
-                    parse_column(column, self.data.task)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
+        for index, name in enumerate(self.evaluation.metrics):
+            _check(lambda name=name: parse_metric(name, self.data.task), ("evaluation", "metrics", index))  # type: ignore[misc]
+        for key, column in self._columns_used():
+            if column not in TRAINING_COLUMNS:
+                _check(lambda column=column: parse_column(column, self.data.task), key)  # type: ignore[misc]
         target = self.evaluation.target
         if target and target.metric not in TRAINING_COLUMNS:
             _check_reachable(target.metric, target.value, self.data.task)
@@ -93,16 +87,26 @@ class RunSettings(Spec):
     @model_validator(mode="after")
     def _optimizer_fits_strategy(self) -> RunSettings:
         if self.optimizer.needs_full_batch and self.strategy.batch_size != "full":
-            raise ValueError(
+            raise mistake_at(
+                ("strategy", "batch_size"),
                 f"optimizer {self.optimizer.kind} follows the gradient of the whole training set: "
-                "write strategy.batch_size: full, or take optimizer sgd"
+                "write batch_size: full, or take optimizer sgd",
             )
         if self.optimizer.evaluations_vary and self.strategy.precision == "fp16":
-            raise ValueError(
+            raise mistake_at(
+                ("strategy", "precision"),
                 f"optimizer {self.optimizer.kind} searches along a line, which fp16's loss scaling upsets: "
-                "use bf16 or fp32"
+                "use bf16 or fp32",
             )
         return self
+
+
+def _check(parse: Callable[[], object], key: Path_) -> None:
+    """Places what `parse` finds wrong at `key`."""
+    try:
+        parse()
+    except UsageError as error:
+        raise mistake_at(key, str(error)) from None
 
 
 def _check_reachable(column: str, value: float, task: Task) -> None:
@@ -110,10 +114,11 @@ def _check_reachable(column: str, value: float, task: Task) -> None:
     _, metric = parse_column(column, task)
     if metric.lowest <= value <= metric.highest:
         return
-    hint = f"; for 97 % write {0.97}" if metric.highest == 1 and value > 1 else ""
+    hint = f"; for {value:g} % write {value / 100:g}" if metric.highest == 1 and value > 1 else ""
     highest = "" if metric.highest == math.inf else f" and at most {metric.highest:g}"
-    raise ValueError(
-        f"evaluation.target: {column} is at least {metric.lowest:g}{highest}, so {value:g} cannot be reached{hint}"
+    raise mistake_at(
+        ("evaluation", "target", "value"),
+        f"{column} is at least {metric.lowest:g}{highest}, so {value:g} cannot be reached{hint}",
     )
 
 
@@ -143,9 +148,7 @@ class ExperimentSpec(Spec):
     )
     tags: Items[str] = Field((), description="words to find the experiment by")
     notes: str = Field("", description="what you want to remember of it")
-    variants: dict[str, RunSettings] = Field(
-        description="the alternatives by name, each merged over the keys above"
-    )
+    variants: dict[str, RunSettings] = Field(description="the alternatives by name, each merged over the keys above")
 
     @field_validator("name")
     @classmethod
@@ -179,7 +182,5 @@ def check_variant_names(names: Any) -> None:
     for name in names:
         check_name(name, "variant's name")
         if name.lower() in seen:
-            raise ValueError(
-                f"the variants '{seen[name.lower()]}' and '{name}' would share a folder on some disks"
-            )
+            raise ValueError(f"the variants '{seen[name.lower()]}' and '{name}' would share a folder on some disks")
         seen[name.lower()] = name

@@ -24,11 +24,7 @@ def differing(spec: Spec) -> dict[str, Any]:
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("identity") is False:
             continue
-        if (
-            name != "kind"
-            and not field.is_required()
-            and value == field.get_default(call_default_factory=True)
-        ):
+        if name != "kind" and not field.is_required() and value == field.get_default(call_default_factory=True):
             continue
         plain = _plain(value, differing)
         if plain == {} and not field.is_required():
@@ -40,9 +36,7 @@ def differing(spec: Spec) -> dict[str, Any]:
 def resolved(spec: Spec) -> dict[str, Any]:
     """All keys of `spec` as plain values; optional keys that are not set are left out."""
     return {
-        name: _plain(value, resolved)
-        for name in type(spec).model_fields
-        if (value := getattr(spec, name)) is not None
+        name: _plain(value, resolved) for name in type(spec).model_fields if (value := getattr(spec, name)) is not None
     }
 
 
@@ -57,9 +51,7 @@ def settings_hash(settings: RunSettings, without_budget: bool = False) -> str:
 
 def to_yaml(value: Any) -> str:
     """YAML that `yaml_reader` reads back as the same values."""
-    return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
-    )
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 def _plain(value: Any, of_spec: Any) -> Any:

@@ -22,9 +22,7 @@ def json_schema() -> dict[str, Any]:
     definitions["Variant"] = {"type": ["object", "null"], "properties": keys, "additionalProperties": False}
     definitions["Plugin"] = {
         "type": "object",
-        "properties": {
-            "kind": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"}
-        },
+        "properties": {"kind": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"}},
         "required": ["kind"],
     }
     seeds = {"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}

@@ -37,7 +37,11 @@ class Override:
         path = tuple(key.strip().split("."))
         if not equals or not all(path):
             raise SpecError(f"command line: '{text}' should be KEY=VALUE, such as optimizer.lr=0.01")
-        node = read_text(value, f"command line: {key}")
+        try:
+            node = read_text(value, "")
+        except SpecError as error:
+            problem = str(error).removeprefix(":1: ")
+            raise SpecError(f"command line ({text}): {problem}") from None
         return cls(text, path, None if node is None else node.plain())
 
 
@@ -82,7 +86,8 @@ class Problems:
     def add_all(self, variant: str | None, error: ValidationError) -> None:
         """Notes every mistake of a validation."""
         for item in error.errors(include_url=False):
-            self.add(variant, tuple(item["loc"]), in_words(item))
+            path = (*item["loc"], *item.get("ctx", {}).get("path", ()))
+            self.add(variant, path, in_words(item))
 
     def raise_if_any(self) -> None:
         """Raises SpecError with a line for each mistake."""
@@ -115,9 +120,7 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Exper
             problems.add_all(name if "variants" in raw else None, error)
     try:
         # A file whose variants failed is still checked at its head, with what it has of variants.
-        return ExperimentSpec.model_validate(
-            {**header, "variants": variants if not problems.found else {"_": None}}
-        )
+        return ExperimentSpec.model_validate({**header, "variants": variants if not problems.found else {"_": None}})
     except ValidationError as error:
         own = [item for item in error.errors(include_url=False) if item["loc"][:1] != ("variants",)]
         for item in own:
@@ -158,13 +161,9 @@ def _variants(source: Source, raw: dict[str, Any], shared: dict[str, Any]) -> di
     given = raw["variants"]
     line = source.root.key_lines["variants"]
     if not isinstance(given, dict):
-        raise SpecError(
-            f"{source.name}:{line}: variants: should be a mapping of names to keys, not {show(given)}"
-        )
+        raise SpecError(f"{source.name}:{line}: variants: should be a mapping of names to keys, not {show(given)}")
     if not given:
-        raise SpecError(
-            f"{source.name}:{line}: variants: names none; leave the key out to train the keys above alone"
-        )
+        raise SpecError(f"{source.name}:{line}: variants: names none; leave the key out to train the keys above alone")
     try:
         check_variant_names(given)
     except ValueError as error:
@@ -177,9 +176,7 @@ def _variants(source: Source, raw: dict[str, Any], shared: dict[str, Any]) -> di
             raise SpecError(f"{place}: should be a mapping of keys that differ, not {show(overlay)}")
         for key in overlays[name]:
             if key in NOT_SHARED:
-                raise SpecError(
-                    f"{place}.{key}: belongs to the whole experiment: write it at the top of the file"
-                )
+                raise SpecError(f"{place}.{key}: belongs to the whole experiment: write it at the top of the file")
     return overlays
 
 

@@ -36,9 +36,7 @@ class LossSpec(KindSpec):
             DataError: it does not, in words.
         """
         if self.needs_classes and task != "classification":
-            raise DataError(
-                f"loss {self.kind} needs classes; this data has real-valued targets: use mse, mae or huber"
-            )
+            raise DataError(f"loss {self.kind} needs classes; this data has real-valued targets: use mse, mae or huber")
 
     def model_outputs(self, task: Task, data_outputs: int) -> int:
         """How many outputs the model has: one a class or target column unless a loss says otherwise.
@@ -101,9 +99,7 @@ class Huber(LossSpec):
     source: ClassVar[str] = "Huber 1964, Robust Estimation of a Location Parameter"
 
     kind: Literal["huber"]
-    delta: float = Field(
-        1.0, gt=0, description="the error where squared turns into linear (targets standardised)"
-    )
+    delta: float = Field(1.0, gt=0, description="the error where squared turns into linear (targets standardised)")
 
     @override
     def build(self, task: Task, data_outputs: int, device: torch.device | str) -> Loss:
@@ -125,9 +121,7 @@ class CrossEntropy(LossSpec):
     needs_classes: ClassVar[bool] = True
 
     kind: Literal["cross_entropy"]
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share s of the target spread over all classes"
-    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share s of the target spread over all classes")
     class_weights: Items[Annotated[float, Field(ge=0)]] | None = Field(
         None, description="a weight a class, in the order of the classes"
     )
@@ -143,8 +137,7 @@ class CrossEntropy(LossSpec):
         super().check(task, data_outputs)
         if self.class_weights is not None and len(self.class_weights) != data_outputs:
             raise DataError(
-                f"loss cross_entropy has {len(self.class_weights)} class_weights; "
-                f"the data has {data_outputs} classes"
+                f"loss cross_entropy has {len(self.class_weights)} class_weights; the data has {data_outputs} classes"
             )
 
     @override
@@ -182,17 +175,13 @@ class Bce(LossSpec):
         return _component_loss(self, binary_cross_entropy_with_logits, task, data_outputs, device)
 
 
-def _component_loss(
-    spec: LossSpec, function: Any, task: Task, data_outputs: int, device: torch.device | str
-) -> Loss:
+def _component_loss(spec: LossSpec, function: Any, task: Task, data_outputs: int, device: torch.device | str) -> Loss:
     import torch
 
     from nnopt.losses import ComponentLoss
 
     spec.check(task, data_outputs)
-    return ComponentLoss(
-        function, torch.eye(data_outputs, device=device) if task == "classification" else None
-    )
+    return ComponentLoss(function, torch.eye(data_outputs, device=device) if task == "classification" else None)
 
 
 LOSSES = Kinds("loss", LossSpec, (Mse, Mae, Huber, CrossEntropy, Bce))

@@ -89,11 +89,7 @@ class MultiStep(LrDecaySpec):
 
     @model_validator(mode="after")
     def _points_rise(self) -> MultiStep:
-        if (
-            not self.at
-            or any(not 0 < point < 1 for point in self.at)
-            or list(self.at) != sorted(set(self.at))
-        ):
+        if not self.at or any(not 0 < point < 1 for point in self.at) or list(self.at) != sorted(set(self.at)):
             raise ValueError("'at' should be a rising list of shares between 0 and 1, such as [0.5, 0.75]")
         return self
 
@@ -185,9 +181,7 @@ class InverseSqrt(LrDecaySpec):
     """Falls as one over the square root of time."""
 
     kind: Literal["inverse_sqrt"]
-    timescale: float = Field(
-        0.1, gt=0, description="share of the budget after which the rate is 1/√2 of its start"
-    )
+    timescale: float = Field(0.1, gt=0, description="share of the budget after which the rate is 1/√2 of its start")
 
     formula: ClassVar[str] = "1/√(1 + s/timescale)"
     source: ClassVar[str] = "Vaswani et al. 2017, arXiv:1706.03762, with warm-up w and timescale w/(1 − w)"
@@ -232,9 +226,7 @@ class Wsd(LrDecaySpec):
     """Warm-up, stable, decay: stays as it is until a last part of the budget, in which it falls."""
 
     kind: Literal["wsd"]
-    decay_share: float = Field(
-        0.2, gt=0, le=1, description="share of the budget, at its end, over which it falls"
-    )
+    decay_share: float = Field(0.2, gt=0, le=1, description="share of the budget, at its end, over which it falls")
     final: float = Field(0.0, ge=0, le=1, description="multiplier at the end of the budget")
     shape: schedules.Shape = Field("linear", description="how it falls: linear, cosine, or sqrt (1 − √x)")
 
@@ -251,9 +243,7 @@ class Plateau(LrDecaySpec):
 
     kind: Literal["plateau"]
     metric: str = Field("val_loss", description="column of metrics.csv to watch")
-    patience: int = Field(
-        3, gt=0, description="evaluations in a row without improvement before the rate falls"
-    )
+    patience: int = Field(3, gt=0, description="evaluations in a row without improvement before the rate falls")
     factor: float = Field(0.1, gt=0, lt=1, description="what the rate is multiplied by at each fall")
     min_delta: float = Field(0.0, ge=0, description="smallest change that counts as an improvement")
     minimum: float = Field(0.0, ge=0, le=1, description="multiplier below which the rate does not fall")

@@ -15,12 +15,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         old = under.get(key)
-        if (
-            isinstance(value, dict)
-            and isinstance(old, dict)
-            and key not in ONE_OF
-            and not _kind_changes(old, value)
-        ):
+        if isinstance(value, dict) and isinstance(old, dict) and key not in ONE_OF and not _kind_changes(old, value):
             merged[key] = merge(old, value)
         else:
             merged[key] = value

@@ -25,12 +25,8 @@ WORDS: dict[str, Callable[[Context, str], str]] = {
     "less_than_equal": lambda ctx, got: f"should be at most {ctx['le']:g}, not {got}",
     "finite_number": lambda ctx, got: f"should be a finite number, not {got}",
     "literal_error": lambda ctx, got: f"should be one of {ctx['expected']}, not {got}",
-    "too_short": lambda ctx, got: (
-        f"should have at least {ctx['min_length']} entries, not {ctx['actual_length']}"
-    ),
-    "too_long": lambda ctx, got: (
-        f"should have at most {ctx['max_length']} entries, not {ctx['actual_length']}"
-    ),
+    "too_short": lambda ctx, got: f"should have at least {ctx['min_length']} entries, not {ctx['actual_length']}",
+    "too_long": lambda ctx, got: f"should have at most {ctx['max_length']} entries, not {ctx['actual_length']}",
     "string_pattern_mismatch": lambda ctx, got: f"does not fit the form {ctx['pattern']}: {got}",
 }
 

@@ -97,18 +97,12 @@ class CnnBlock(Spec):
     """One block of a cnn: convolution, norm, activation, 2x2 pooling, dropout."""
 
     channels: int = Field(gt=0, description="how many images the convolution gives")
-    kernel: int = Field(
-        default=3, gt=0, description="rows and columns of the window, padded by (kernel - 1) // 2"
-    )
+    kernel: int = Field(default=3, gt=0, description="rows and columns of the window, padded by (kernel - 1) // 2")
     stride: int = Field(default=1, gt=0, description="step of the window in pixels")
     norm: Norm = Field(default="none", description="before the activation")
     activation: Activation = Field(default="relu", description="after the norm")
-    pool: Literal["none", "max", "average"] = Field(
-        default="none", description="what halves rows and columns"
-    )
-    dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the block's outputs dropped in training"
-    )
+    pool: Literal["none", "max", "average"] = Field(default="none", description="what halves rows and columns")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the block's outputs dropped in training")
 
 
 class Cnn(ModelSpec):
@@ -119,13 +113,9 @@ class Cnn(ModelSpec):
         (CnnBlock(channels=16, pool="max"), CnnBlock(channels=32, pool="max")),
         description="the blocks, first to last: channels, kernel, stride, norm, activation, pool, dropout",
     )
-    hidden: Items[Width] = Field(
-        (64,), description="widths of the dense layers after the blocks; [] for none"
-    )
+    hidden: Items[Width] = Field((64,), description="widths of the dense layers after the blocks; [] for none")
     activation: Activation = Field("relu", description="after each of those dense layers")
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the dense layers' units dropped in training"
-    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the dense layers' units dropped in training")
     init: Init = Field("default", description=INIT_HELP)
 
     @model_validator(mode="after")

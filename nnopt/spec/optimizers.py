@@ -24,9 +24,7 @@ class Gd(OptimizerSpec):
 
     needs_full_batch: ClassVar[bool] = True
     formula: ClassVar[str] = "θ ← θ − η∇J(θ), J over the whole training set"
-    source: ClassVar[str] = (
-        "Cauchy 1847, Méthode générale pour la résolution des systèmes d'équations simultanées"
-    )
+    source: ClassVar[str] = "Cauchy 1847, Méthode générale pour la résolution des systèmes d'équations simultanées"
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -140,9 +138,7 @@ class Adam(OptimizerSpec):
     amsgrad: bool = Field(False, description="divide by the largest average of the square so far")
     weight_decay: float = Field(0.0, ge=0, description="decoupled: θ ← (1 − ηλ)θ before each step")
 
-    formula: ClassVar[str] = (
-        "m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; m̂ = m/(1−β₁ᵗ); v̂ = v/(1−β₂ᵗ); θ ← θ − ηm̂/(√v̂+ε)"
-    )
+    formula: ClassVar[str] = "m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; m̂ = m/(1−β₁ᵗ); v̂ = v/(1−β₂ᵗ); θ ← θ − ηm̂/(√v̂+ε)"
     source: ClassVar[str] = "Kingma & Ba 2015, arXiv:1412.6980; Reddi et al. 2018, arXiv:1904.09237 (amsgrad)"
 
     def build(self, parameters: Parameters) -> Optimizer:

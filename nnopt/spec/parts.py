@@ -57,9 +57,7 @@ def find_part(kind: str, name: str) -> type[KindSpec]:
     """
     if kind not in UNIONS:
         known = [*UNIONS, *MAPPINGS]
-        raise UsageError(
-            f"no kind of part is called '{kind}'{nearest(kind, known)}; there are {', '.join(known)}"
-        )
+        raise UsageError(f"no kind of part is called '{kind}'{nearest(kind, known)}; there are {', '.join(known)}")
     try:
         return UNIONS[kind].find(name)
     except ValueError as error:
@@ -123,9 +121,7 @@ def _as_yaml(value: Any) -> str:
     if isinstance(value, Spec):
         items = {name: getattr(value, name) for name in type(value).model_fields}
         shown = {
-            name: item
-            for name, item in items.items()
-            if item is not None and (name == "kind" or _differs(value, name))
+            name: item for name, item in items.items() if item is not None and (name == "kind" or _differs(value, name))
         }
         return "{" + ", ".join(f"{name}: {_as_yaml(item)}" for name, item in shown.items()) + "}"
     if isinstance(value, tuple):

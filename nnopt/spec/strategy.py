@@ -21,11 +21,7 @@ class GrowingBatch(Spec):
 
     @model_validator(mode="after")
     def _points_rise(self) -> GrowingBatch:
-        if (
-            not self.at
-            or any(not 0 < point < 1 for point in self.at)
-            or list(self.at) != sorted(set(self.at))
-        ):
+        if not self.at or any(not 0 < point < 1 for point in self.at) or list(self.at) != sorted(set(self.at)):
             raise ValueError("'at' should be a rising list of shares between 0 and 1, such as [0.5, 0.75]")
         return self
 
@@ -36,9 +32,7 @@ class GrowingBatch(Spec):
 
 def _number_or(word: str, mapping: type[Spec] | None = None) -> WrapValidator:
     """Takes a whole number from 1, the given word, or a mapping of its own."""
-    forms = f"a whole number from 1, or {word}" + (
-        ", or a mapping (see `nnopt parts strategy`)" if mapping else ""
-    )
+    forms = f"a whole number from 1, or {word}" + (", or a mapping (see `nnopt parts strategy`)" if mapping else "")
 
     def choose(value: Any, _handler: ValidatorFunctionWrapHandler) -> Any:
         if value == word or (mapping is not None and isinstance(value, mapping)):

@@ -28,9 +28,7 @@ class Budget(Spec):
 
     epochs: int | None = Field(None, gt=0, description="passes over the training data")
     steps: int | None = Field(None, gt=0, description="updates")
-    seconds: float | None = Field(
-        None, gt=0, description="seconds of training; such a run's bits are not promised"
-    )
+    seconds: float | None = Field(None, gt=0, description="seconds of training; such a run's bits are not promised")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Budget:

@@ -180,8 +180,7 @@ class Adafactor(OptimizerSpec):
 
     flat: ClassVar[bool] = False
     formula: ClassVar[str] = (
-        "α = max(ε₂, RMS(θ))·min(η, 1/√t); V̂ from row and column means of g²; u = g/√V̂; "
-        "θ ← θ − αu/max(1, RMS(u)/d)"
+        "α = max(ε₂, RMS(θ))·min(η, 1/√t); V̂ from row and column means of g²; u = g/√V̂; θ ← θ − αu/max(1, RMS(u)/d)"
     )
     source: ClassVar[str] = "Shazeer & Stern 2018, arXiv:1804.04235; torch.optim.Adafactor"
 
@@ -208,9 +207,7 @@ class Lbfgs(OptimizerSpec):
 
     kind: Literal["lbfgs"]
     max_iter: int = Field(20, gt=0, description="iterations in a step, all on one batch")
-    max_eval: int | None = Field(
-        None, gt=0, description="forward and backward passes in a step; null: 5/4 of max_iter"
-    )
+    max_eval: int | None = Field(None, gt=0, description="forward and backward passes in a step; null: 5/4 of max_iter")
     tolerance_grad: float = Field(1e-7, ge=0, description="a step ends where no entry of g is larger")
     tolerance_change: float = Field(1e-9, ge=0, description="a step ends where θ or the loss changes less")
     history_size: int = Field(100, gt=0, description="earlier gradients that are kept")
@@ -253,21 +250,15 @@ class Muon(OptimizerSpec):
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = Field(
         "original", description="rate of a matrix [a, b]: η√max(1, a/b), or match_rms_adamw: 0.2η√max(a, b)"
     )
-    weight_decay: float = Field(
-        0.1, ge=0, description="of matrices, decoupled: θ ← (1 − ηλ)θ before each step"
-    )
-    adamw_lr: float = Field(
-        1e-3, gt=0, description="learning rate of what is not a matrix, decays as lr does"
-    )
+    weight_decay: float = Field(0.1, ge=0, description="of matrices, decoupled: θ ← (1 − ηλ)θ before each step")
+    adamw_lr: float = Field(1e-3, gt=0, description="learning rate of what is not a matrix, decays as lr does")
     adamw_beta1: float = Field(0.9, ge=0, lt=1, description="β₁ of AdamW")
     adamw_beta2: float = Field(0.999, ge=0, lt=1, description="β₂ of AdamW")
     adamw_eps: float = Field(1e-8, ge=0, description="ε of AdamW")
     adamw_weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of what is not a matrix")
 
     flat: ClassVar[bool] = False
-    formula: ClassVar[str] = (
-        "B ← μB + g; θ ← (1 − ηλ)θ − η·NS(g + μB), NS the nearest orthogonal matrix, about"
-    )
+    formula: ClassVar[str] = "B ← μB + g; θ ← (1 − ηλ)θ − η·NS(g + μB), NS the nearest orthogonal matrix, about"
     source: ClassVar[str] = "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; torch.optim.Muon"
 
     def build(self, parameters: Parameters) -> Optimizer:

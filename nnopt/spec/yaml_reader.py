@@ -99,9 +99,7 @@ def read_file(path: Path) -> Node:
         raise SpecError(f"{path}: the file is empty; `nnopt init` writes one to start from")
     if not isinstance(node.value, dict):
         what = "a list" if isinstance(node.value, list) else f"the single value {node.value!r}"
-        raise SpecError(
-            f"{path}:{node.line}: a spec is a mapping of keys such as `name: ...`, but this is {what}"
-        )
+        raise SpecError(f"{path}:{node.line}: a spec is a mapping of keys such as `name: ...`, but this is {what}")
     return node
 
 

@@ -40,6 +40,14 @@ def write_whole_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
                 temporary.unlink()
 
 
+def remove_leftovers(*folders: Path) -> None:
+    """Removes temporary files of writes that a kill cut short; nobody else may be writing in these folders."""
+    for folder in folders:
+        for path in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as JSON, whole; NaN and infinity, which JSON does not have, are refused."""
     write_whole(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -73,9 +81,7 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         raise RunsFolderError(f"cannot make the folder {path}: {error.strerror}") from None
     if not os.access(path, os.W_OK | os.X_OK):
-        raise RunsFolderError(
-            f"the folder {path} cannot be written: check its permissions, or give --runs-dir"
-        )
+        raise RunsFolderError(f"the folder {path} cannot be written: check its permissions, or give --runs-dir")
 
 
 class Table:

@@ -53,9 +53,7 @@ def find_runs(texts: Sequence[str], runs_dir: Path) -> list[Path]:
         RunsFolderError: one names nothing, more than one thing, or lies outside the runs folder.
     """
     if not runs_dir.is_dir() and not all(Path(text).is_dir() for text in texts):
-        raise RunsFolderError(
-            f"there is no runs folder {runs_dir}: train something first, or give --runs-dir"
-        )
+        raise RunsFolderError(f"there is no runs folder {runs_dir}: train something first, or give --runs-dir")
     found: dict[Path, None] = {}
     for text in texts:
         found.update(dict.fromkeys(_named(text, runs_dir)))
@@ -105,9 +103,7 @@ def _relative(folder: Path, runs_dir: Path) -> str:
 
 def _named(text: str, runs_dir: Path) -> list[Path]:
     if ".." in PurePosixPath(text).parts:
-        raise RunsFolderError(
-            f"{text}: a RUN lies below the runs folder ({runs_dir}); for another one give --runs-dir"
-        )
+        raise RunsFolderError(f"{text}: a RUN lies below the runs folder ({runs_dir}); for another one give --runs-dir")
     for folder in (runs_dir / text, Path(text)):
         if text and folder.is_dir():
             runs = run_folders(folder)
@@ -118,9 +114,7 @@ def _named(text: str, runs_dir: Path) -> list[Path]:
     if any(mark in text for mark in "*?["):
         runs = [folder for folder in below if _matches(_relative(folder, runs_dir), text)]
         if not runs:
-            raise RunsFolderError(
-                f"nothing below {runs_dir} matches {text}; `nnopt list` shows what there is"
-            )
+            raise RunsFolderError(f"nothing below {runs_dir} matches {text}; `nnopt list` shows what there is")
         return runs
     return _by_tail(text, below, runs_dir)
 
@@ -128,9 +122,7 @@ def _named(text: str, runs_dir: Path) -> list[Path]:
 def _matches(path: str, pattern: str) -> bool:
     """Whether the run's path, or that of a folder above it, fits the pattern part by part."""
     parts, wanted = path.split("/"), pattern.strip("/").split("/")
-    return len(wanted) <= len(parts) and all(
-        fnmatch.fnmatchcase(a, b) for a, b in zip(parts, wanted, strict=False)
-    )
+    return len(wanted) <= len(parts) and all(fnmatch.fnmatchcase(a, b) for a, b in zip(parts, wanted, strict=False))
 
 
 def _by_tail(text: str, below: list[Path], runs_dir: Path) -> list[Path]:
@@ -150,6 +142,4 @@ def _by_tail(text: str, below: list[Path], runs_dir: Path) -> list[Path]:
             f"no run below {runs_dir} is called '{text}'{nearest(text, names)}; `nnopt list` shows what there is"
         )
     shown = ", ".join("/".join(parts) for parts in list(ends)[:4])
-    raise RunsFolderError(
-        f"'{text}' could be {shown}{', ...' if len(ends) > 4 else ''}; write more of the path"
-    )
+    raise RunsFolderError(f"'{text}' could be {shown}{', ...' if len(ends) > 4 else ''}; write more of the path")

@@ -31,9 +31,7 @@ class RunLock:
             with refusals(self.folder):
                 self.lock.acquire()
         except Timeout:
-            raise HeldError(
-                f"{self.folder} is being written by {_who(self.folder)}; wait for it or stop it"
-            ) from None
+            raise HeldError(f"{self.folder} is being written by {_who(self.folder)}; wait for it or stop it") from None
         write_json(self.folder / HOLDER, _this_process())
         return self
 
@@ -54,9 +52,7 @@ def holder_lives(folder: Path) -> bool:
     import psutil
 
     try:
-        return bool(
-            abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["process_started"])) < 2
-        )
+        return bool(abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["process_started"])) < 2)
     except (psutil.Error, KeyError, ValueError):
         return False
 

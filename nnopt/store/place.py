@@ -84,21 +84,29 @@ def _read(folder: Path) -> RunRecord | None:
 
 def _is_free(folder: Path) -> bool:
     """Whether a new run may use the folder: it is not there, or holds nothing but what a lock left."""
-    return not folder.exists() or (
-        folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir())
-    )
+    return not folder.exists() or (folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir()))
 
 
 def _is_shorter(record: RunRecord, run: RunSpec) -> bool:
-    """Whether the run found is the beginning of this one: all keys equal but a smaller budget of the same unit."""
-    if (
-        run.hash_without_budget is None
-        or record.summary.get("hash_without_budget") != run.hash_without_budget
-    ):
+    """Whether the run found is the beginning of this one: all keys equal but a smaller budget of the same unit.
+
+    One that is done and ended between two evaluations was judged where a longer run is not: it is none.
+    """
+    if run.hash_without_budget is None or record.summary.get("hash_without_budget") != run.hash_without_budget:
         return False
     budget = run.settings.budget
     old = record.summary["spec"]["budget"]
     return any(
         (wanted := getattr(budget, unit)) is not None and unit in old and old[unit] < wanted
         for unit in type(budget).model_fields
-    )
+    ) and (record.status != "done" or _ends_at_an_evaluation(record, run))
+
+
+def _ends_at_an_evaluation(record: RunRecord, run: RunSpec) -> bool:
+    every = run.settings.evaluation.every
+    if every.steps is not None:
+        return bool(record.summary["steps"] % every.steps == 0)
+    if every.epochs is not None:
+        periods = record.summary["epochs"] / every.epochs
+        return bool(abs(periods - round(periods)) < 1e-6)
+    return True

@@ -109,9 +109,7 @@ class StochasticAverage(Average):
         self.count, self.periods = int(state["count"]), int(state["periods"])
 
 
-def build_average(
-    spec: AverageSpec | None, parameters: Parameters, model: nn.Module, samples: int
-) -> Average | None:
+def build_average(spec: AverageSpec | None, parameters: Parameters, model: nn.Module, samples: int) -> Average | None:
     """The average that a spec asks for; `samples` is the size of an epoch."""
     if isinstance(spec, Ema):
         return ExponentialAverage(spec, parameters, model)

@@ -77,7 +77,14 @@ def save_last(folder: Path, content: dict[str, Any]) -> None:
                 os.replace(last, previous)
             else:
                 os.replace(temporary, previous)
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.unlink()  # renaming one name of a file to another name of it does nothing (POSIX)
     save(last, content)
+
+
+def put_previous_first(folder: Path) -> None:
+    """Copies `previous` over a damaged `last`, which the next save would otherwise put in the whole one's place."""
+    write_whole(folder / LAST, (folder / PREVIOUS).read_bytes())
 
 
 def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
@@ -95,9 +102,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         except CheckpointError as error:
             problems.append(str(error))
     if problems:
-        raise CheckpointError(
-            f"{'; '.join(problems)}: no checkpoint is left; `nnopt train --fresh` begins again"
-        )
+        raise CheckpointError(f"{'; '.join(problems)}: no checkpoint is left; `nnopt train --fresh` begins again")
     return None, problems
 
 

@@ -59,26 +59,18 @@ def product_speed(device: torch.device) -> float:
 
 
 def _device_name(name: str) -> str:
-    return (
-        torch.cuda.get_device_name(name)
-        if name.startswith("cuda")
-        else platform.processor() or platform.machine()
-    )
+    return torch.cuda.get_device_name(name) if name.startswith("cuda") else platform.processor() or platform.machine()
 
 
 def _data_line(kind: str) -> Line:
     reason = DATA.find(kind).model_validate({"kind": kind}).available()  # type: ignore[attr-defined]
-    return (
-        Line("good", f"data {kind}", "at hand") if reason is None else Line("absent", f"data {kind}", reason)
-    )
+    return Line("good", f"data {kind}", "at hand") if reason is None else Line("absent", f"data {kind}", reason)
 
 
 def _runs_line(runs_dir: Path) -> Line:
     there = next(folder for folder in (runs_dir, *runs_dir.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return Line(
-            "bad", "runs folder", f"{runs_dir} cannot be written: give --runs-dir, or set NNOPT_RUNS_DIR"
-        )
+        return Line("bad", "runs folder", f"{runs_dir} cannot be written: give --runs-dir, or set NNOPT_RUNS_DIR")
     free = shutil.disk_usage(there).free
     state: Literal["good", "bad"] = "good" if free > TOO_LITTLE_DISK else "bad"
     return Line(state, "runs folder", f"{runs_dir}, {free / 1e9:.0f} GB free")

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 import torch
 
 from nnopt.errors import DeviceError
-from nnopt.spec.base import nearest
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Below this many multiply-adds a step a second thread costs more than it brings (measured on two cores:
@@ -39,18 +38,14 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(known[0])
     if name.removesuffix(":0") not in known:
-        raise DeviceError(
-            f"device {name} is not there{nearest(name, known)}; this machine has {', '.join(known)}"
-        )
+        raise DeviceError(f"device {name} is not there; this machine has {', '.join(known)}")
     return torch.device(name.removesuffix(":0"))
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raises DeviceError where the device cannot compute in `precision`."""
     if precision == "fp16" and device.type == "cpu":
-        raise DeviceError(
-            "strategy.precision: fp16 needs an accelerator, and this run is on the CPU: use bf16 or fp32"
-        )
+        raise DeviceError("strategy.precision: fp16 needs an accelerator, and this run is on the CPU: use bf16 or fp32")
     if precision == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
         raise DeviceError(
             f"strategy.precision: tf32 needs an NVIDIA GPU of the Ampere generation or later, not {device}"

@@ -86,9 +86,7 @@ def _git() -> dict[str, Any] | None:
 
     def run(*words: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", *words], capture_output=True, text=True, errors="replace", timeout=10
-            )
+            done = subprocess.run(["git", *words], capture_output=True, text=True, errors="replace", timeout=10)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None

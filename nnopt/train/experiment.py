@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnopt.errors import UsageError
 from nnopt.plan import Plan, RunSpec
 from nnopt.store.files import make_folder
 from nnopt.store.place import place
@@ -35,15 +36,19 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> list[RunSpec]:
             folder cannot be written.
     """
     left = [run for run in plan.runs if options.fresh or not is_finished(place(run, options.runs_dir))]
-    for run in {run.variant: run for run in reversed(left)}.values():
-        build(run, cache)
+    first = {run.variant: run for run in reversed(left)}
+    for run in (first[name] for name in plan.experiment.variants if name in first):
+        try:
+            build(run, cache)
+        except UsageError as error:
+            if len(plan.experiment.variants) == 1:
+                raise
+            raise type(error)(f"variant {run.variant}: {error}") from None
     make_folder(options.runs_dir)
     return left
 
 
-def train_plan(
-    plan: Plan, options: Options, listener: Listener, cache: DataCache | None = None
-) -> list[RunRecord]:
+def train_plan(plan: Plan, options: Options, listener: Listener, cache: DataCache | None = None) -> list[RunRecord]:
     """Trains what is left of a plan and returns the records of all its runs (with fail-fast, of those up to a bad one).
 
     Raises:

@@ -61,6 +61,7 @@ def train(session: Session) -> str:
     periods = evaluations.passed(progress.step, progress.samples, clock.read())
     kept = checkpoints.passed(progress.step, progress.samples, clock.read()) if checkpoints else 0
     backward.evaluations = progress.gradient_evaluations
+    saved = progress.step
     pulse = Pulse(session)
     lr = settings.optimizer.lr
 
@@ -71,7 +72,7 @@ def train(session: Session) -> str:
     clock.switch("train")
     while not horizon.used_up(progress.step, progress.samples, clock.read()):
         if state.stopping and state.stopping.reached:
-            return state.stopping.reason
+            break
         if session.stop.code is not None:
             with clock.account("logging"):
                 recorder.flush(progress.step, state.means, progress)
@@ -102,6 +103,7 @@ def train(session: Session) -> str:
             judge(session, lr)
             if checkpoints is None:
                 save_state(session)
+                saved = progress.step
         elif now > pulse.next:
             pulse.beat(after, lr)
         if checkpoints and (count := checkpoints.passed(progress.step, progress.samples, now)) > kept:
@@ -109,6 +111,13 @@ def train(session: Session) -> str:
             with clock.account("logging"):
                 recorder.flush(progress.step, state.means, progress)
             save_state(session)
+            saved = progress.step
+
+    if progress.last_row is None or progress.last_row["step"] != progress.step:
+        judge(session, lr)  # a budget of seconds that ran out between two looks at the clock
+        saved = -1
+    if saved != progress.step:
+        save_state(session)
     return state.stopping.reason if state.stopping and state.stopping.reached else BUDGET_USED
 
 
@@ -150,11 +159,7 @@ def judge(session: Session, lr: float) -> None:
         if setup.settings.select in better:
             save_best(session, setup.settings.select)
         target = setup.settings.evaluation.target
-        if (
-            target
-            and progress.target is None
-            and reaches(row.get(target.metric), target.metric, target.value)
-        ):
+        if target and progress.target is None and reaches(row.get(target.metric), target.metric, target.value):
             progress.target = row
         if state.plateau:
             state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
@@ -267,18 +272,24 @@ def save_best(session: Session, column: str) -> None:
 
 def identity(run: RunSpec) -> dict[str, Any]:
     """What a checkpoint is of."""
-    return {"run": run.label, "spec_hash": run.hash, "seed": run.seed}
+    return {
+        "run": run.label,
+        "spec_hash": run.hash,
+        "hash_without_budget": run.hash_without_budget,
+        "seed": run.seed,
+    }
 
 
 def warm_up(session: Session) -> None:
-    """Compiles by one forward and backward pass whose effect is undone."""
+    """Compiles by forward and backward passes, for each size of batch an epoch has, whose effect is undone."""
     setup, state = session.setup, session.state
     with state.clock.account("compile"):
         weights = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
         generators = generator_states(state.device)
-        size = setup.horizon.batch_size(0.0)
-        setup.backward.begin(torch.arange(size, device=state.device), norm_wanted=False)
-        setup.backward()
+        size, samples = setup.horizon.batch_size(0.0), len(setup.data.train)
+        for rows in filter(None, (size, samples % size)):
+            setup.backward.begin(torch.arange(rows, device=state.device), norm_wanted=False)
+            setup.backward()
         state.model.load_state_dict(weights)
         set_generator_states(generators, state.device)
         setup.backward.evaluations = state.progress.gradient_evaluations

@@ -149,9 +149,7 @@ class RunLog:
         with warnings.catch_warnings():
             seen: set[str] = set()
 
-            def note(
-                message: Warning | str, category: type[Warning], *_rest: object, **_named: object
-            ) -> None:
+            def note(message: Warning | str, category: type[Warning], *_rest: object, **_named: object) -> None:
                 text = f"warning: {category.__name__}: {message}"
                 if text not in seen:
                     seen.add(text)

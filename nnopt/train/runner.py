@@ -10,7 +10,7 @@ from typing import Any
 
 from nnopt.errors import CheckpointError, DiskError, DivergedError, Interrupted, NnoptError
 from nnopt.plan import RunSpec
-from nnopt.store.files import make_folder, write_json, write_whole
+from nnopt.store.files import make_folder, remove_leftovers, write_json, write_whole
 from nnopt.store.lock import RunLock
 from nnopt.store.place import Place, place, set_aside
 from nnopt.store.record import SUMMARY, SUMMARY_SCHEMA, RunRecord
@@ -127,21 +127,19 @@ def _recorded_threads(found: Place) -> int | None:
     return int(threads) if threads else None
 
 
-def _open_session(
-    run: RunSpec, found: Place, shop: Workshop, setup: Setup, state: TrainState, log: RunLog
-) -> Session:
+def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, state: TrainState, log: RunLog) -> Session:
     """Resumes from the newest whole checkpoint, or begins; the folder then says `running`."""
     folder = found.folder
+    remove_leftovers(folder, folder / checkpoint.FOLDER)
     saved, problems = checkpoint.load_latest(folder / checkpoint.FOLDER)
     for problem in problems:
         log.write(f"{problem}: going on from the one before")
         shop.listener.note(run.label, f"{problem}: going on from the one before")
     if saved is not None:
-        expected = {run.hash, found.found.spec_hash if found.found else run.hash}
-        if saved["identity"]["spec_hash"] not in expected or saved["identity"]["seed"] != run.seed:
-            raise CheckpointError(
-                f"the checkpoint in {folder} is of another run ({saved['identity']['run']})"
-            )
+        if problems:
+            checkpoint.put_previous_first(folder / checkpoint.FOLDER)
+        if not _is_of(saved["identity"], run):
+            raise CheckpointError(f"the checkpoint in {folder} is of another run ({saved['identity']['run']})")
         state.load_state_dict(saved["state"])
     tables = Tables(folder, setup.metrics)
     tables.begin(state.progress.step if saved is not None else None)
@@ -150,9 +148,7 @@ def _open_session(
         write_json(folder / ENVIRONMENT, describe(setup))
     summary = summarise(run, setup, state, "running", "", _now(), None, None)
     write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
-    log.write(
-        f"{'resumed at step ' + str(state.progress.step) if saved is not None else 'started'} on {setup.device}"
-    )
+    log.write(f"{'resumed at step ' + str(state.progress.step) if saved is not None else 'started'} on {setup.device}")
     shop.listener.started(run.label, state.progress.step)
     return Session(
         run=run,
@@ -165,6 +161,13 @@ def _open_session(
         listener=shop.listener,
         stop=shop.stop,
     )
+
+
+def _is_of(identity: dict[str, Any], run: RunSpec) -> bool:
+    """Whether a checkpoint is of `run`, or of one with another budget that takes the same steps."""
+    same = identity["spec_hash"] == run.hash
+    shorter = run.hash_without_budget is not None and identity["hash_without_budget"] == run.hash_without_budget
+    return identity["seed"] == run.seed and (same or shorter)
 
 
 def _test(session: Session, log: RunLog) -> dict[str, Any]:

@@ -37,11 +37,11 @@ class LossScaler:
     def update(self) -> None:
         """Adapts the scale after an update: grown after 2000 finite ones in a row, halved after an overflow."""
         good = torch.where(self.all_finite, self.good_steps + 1, torch.zeros_like(self.good_steps))
-        grows = good >= INTERVAL
-        self.scale = torch.where(
-            self.all_finite, torch.where(grows, self.scale * GROWTH, self.scale), self.scale * BACKOFF
-        )
-        self.good_steps = torch.where(grows, torch.zeros_like(good), good)
+        due = good >= INTERVAL
+        grown = self.scale * GROWTH
+        grows = due & torch.isfinite(grown)
+        self.scale = torch.where(self.all_finite, torch.where(grows, grown, self.scale), self.scale * BACKOFF)
+        self.good_steps = torch.where(due, torch.zeros_like(good), good)
 
     def state_dict(self) -> dict[str, Any]:
         """Scale and the count of finite updates."""

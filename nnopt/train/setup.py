@@ -177,16 +177,21 @@ def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
 
 
 def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) -> None:
-    """Raises DataError where an epoch ends in a batch of one sample and the model (batch norm) cannot train on it."""
-    size, samples = settings.strategy.batch_size, len(data.train)
-    if size == "full" or isinstance(size, GrowingBatch) or (samples % int(size) != 1 and size != 1):
+    """Raises DataError where a batch, or a part of one, is one sample and the model (batch norm) cannot train on it."""
+    size, samples, parts = settings.strategy.batch_size, len(data.train), settings.strategy.accumulate
+    if isinstance(size, GrowingBatch):
+        return  # where its epochs end depends on the budget
+    size = samples if size == "full" else int(size)
+    single = next((rows for rows in (size, samples % size) if rows and rows // min(parts, rows) == 1), None)
+    if single is None:
         return
     try:
         copy.deepcopy(model).train()(data.train.inputs[:1].cpu())
     except ValueError as error:
         raise DataError(
-            f"strategy.batch_size: {size} leaves a batch of one sample of {samples}, which batch norm cannot train on: "
-            "take another size"
+            f"strategy.batch_size: {size} of {samples} samples leaves "
+            f"{'a batch' if single == 1 else f'parts of a batch of {single}'} with one sample alone, "
+            f"which batch norm cannot train on: take another size{'' if parts == 1 else ' or fewer parts'}"
         ) from error
 
 
@@ -198,9 +203,7 @@ def count_multiply_adds(settings: RunSettings, data: Dataset) -> int:
         with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
             model = settings.model.build(data.input_shape, outputs).eval()
             model(torch.empty(2, *data.input_shape))
-    except (
-        Exception
-    ):  # a model of someone else's that cannot be built without memory: threads then are all cores
+    except Exception:  # a model of someone else's that cannot be built without memory: threads then are all cores
         return 10**12
     return int(counter.get_total_flops() // 2 * size // 2)
 
@@ -215,6 +218,4 @@ def check_batch(settings: RunSettings, data: Dataset) -> None:
             "take a smaller one, or full"
         )
     if settings.strategy.accumulate > largest:
-        raise UsageError(
-            f"strategy.accumulate: {settings.strategy.accumulate} parts of {largest} samples are empty"
-        )
+        raise UsageError(f"strategy.accumulate: {settings.strategy.accumulate} parts of {largest} samples are empty")

@@ -86,7 +86,7 @@ class Pass:
         if rows is None:
             rows = torch.arange(len(self.data), device=self.data.inputs.device)
         total = torch.zeros((), device=rows.device)
-        for part in rows.chunk(self.accumulate):
+        for part in rows.tensor_split(min(self.accumulate, len(rows))):
             inputs, targets = self.data.inputs.index_select(0, part), self.data.targets.index_select(0, part)
             total += self._backward(inputs, targets, len(part) / len(rows))
         return total

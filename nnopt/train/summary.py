@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from nnopt.plan import RunSpec
+from nnopt.spec.averages import Swa
 from nnopt.train.setup import Setup
 from nnopt.train.state import Row, TrainState
 
@@ -36,9 +37,7 @@ def summarise(
         "task": run.settings.data.task,
         "select": run.settings.select,
         "started": started,
-        "ended": None
-        if status == "running"
-        else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "ended": None if status == "running" else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "diverged": diverged,
         "test": _finite(tests),
     }
@@ -79,9 +78,11 @@ def bits_promised(run: RunSpec, setup: Setup) -> tuple[bool, str | None]:
     settings = run.settings
     if setup.device.type != "cpu":
         return False, f"kernels of {setup.device.type} add in no fixed order"
+    average = settings.strategy.average
     timed = {
         "budget": settings.budget.seconds,
         "evaluation.every": settings.evaluation.every.seconds,
+        "strategy.average.every": average.every.seconds if isinstance(average, Swa) else None,
     }
     for key, seconds in timed.items():
         if seconds is not None:
