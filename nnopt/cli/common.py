@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,10 +69,11 @@ def print_error(text: str) -> None:
 
 
 def output() -> Console:
-    """The console of results: stdout, as wide as the terminal, or 120 columns where there is none."""
+    """The console of results: stdout, as wide as the terminal (or COLUMNS), 120 columns where there is none."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 120, soft_wrap=False, highlight=False)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else 120, soft_wrap=False, highlight=False)
 
 
 def check_writable(*files: Path | None) -> None:

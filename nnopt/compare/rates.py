@@ -39,5 +39,5 @@ def plot_rates(curves: Mapping[str, Sequence[float]], path: Path) -> None:
         axes.plot(shares, rates, color=colour, linestyle=dash, label=name)
     axes.set_xlabel("share of the budget")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right center", frameon=False)
     write_png(figure, path)

@@ -56,7 +56,7 @@ def _panels(record: RunRecord) -> dict[str, list[Line]]:
     found = [_line(rows, column) for column in rows if column.startswith("val_") and column != "val_loss"]
     metrics = [line for line in found if line is not None]
     shares = [line for line in metrics if _is_share(line)]
-    panels = {"validation": shares}
+    panels = {shares[0].label if len(shares) == 1 else "validation": shares}
     panels |= {line.label: [line] for line in metrics if line not in shares}
     batch_loss = _line(steps, "loss", "batch loss", is_faint=True)
     losses = (batch_loss, _line(rows, "train_loss"), _line(rows, "val_loss"))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from nnopt.data.batches import Order
 from nnopt.data.dataset import Dataset
@@ -90,10 +89,14 @@ def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[S
     check_batch(settings, data)
     loss = settings.loss.build(data.task, data.outputs, device)
     metrics = metric_columns(settings.metrics, data.task, len(data.classes))
-    threads = threads or choose_threads(settings.strategy.threads, count_multiply_adds(settings, data))
-    torch.set_num_threads(threads)
+    horizon = Horizon(settings.budget, settings.strategy, len(data.train))
     set_matmul_precision(settings.strategy.precision)
-    model = build_model(settings, data, run.seed).to(device)
+    torch.set_num_threads(1)  # initial weights are the same whatever the count
+    model = build_model(settings, data, run.seed)
+    work = count_multiply_adds(model, data.train.inputs[:1].cpu()) * horizon.batch_size(0.0)
+    threads = threads or choose_threads(settings.strategy.threads, work)
+    torch.set_num_threads(threads)
+    model = model.to(device)
     torch.manual_seed(derive(run.seed, "default"))
     model.train()
     penalised = settings.loss.penalised(model)
@@ -135,7 +138,7 @@ def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[S
         data=data,
         loss=loss,
         metrics=metrics,
-        horizon=Horizon(settings.budget, settings.strategy, len(data.train)),
+        horizon=horizon,
         order=Order(run.seed, len(data.train), device),
         backward=backward,
         forward=forward,
@@ -195,17 +198,28 @@ def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) ->
         ) from error
 
 
-def count_multiply_adds(settings: RunSettings, data: Dataset) -> int:
-    """Multiply-adds of one forward pass over a training batch, counted without computing it."""
-    outputs = settings.loss.model_outputs(data.task, data.outputs)
-    size = Horizon(settings.budget, settings.strategy, len(data.train)).batch_size(0.0)
+def count_multiply_adds(model: nn.Module, sample: Tensor) -> int:
+    """Multiply-adds of one sample's forward pass through layers with weight matrices or kernels; sample [1, *shape].
+
+    A kernel weight is used once for each place of the output, a matrix weight once. torch's own counter would import
+    its compiler, a second at every start.
+    """
+    total = 0
+
+    def count(layer: nn.Module, _inputs: object, output: object) -> None:
+        nonlocal total
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, Tensor) and weight.dim() >= 2 and isinstance(output, Tensor):
+            total += weight.numel() * output.numel() // weight.shape[0]
+
+    hooks = [layer.register_forward_hook(count) for layer in model.modules()]
     try:
-        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model = settings.model.build(data.input_shape, outputs).eval()
-            model(torch.empty(2, *data.input_shape))
-    except Exception:  # a model of someone else's that cannot be built without memory: threads then are all cores
-        return 10**12
-    return int(counter.get_total_flops() // 2 * size // 2)
+        with torch.no_grad():
+            model(sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
 def check_batch(settings: RunSettings, data: Dataset) -> None:
