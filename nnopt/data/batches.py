@@ -27,6 +27,8 @@ class Order:
         self.device = device
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
+        self._size = 0
+        self._batches: tuple[Tensor, ...] = ()  # the epoch cut into batches of the present size
 
     def take(self, position: Position, size: int) -> Tensor | None:
         """Indices of the next batch [size], fewer at the epoch's end; moves `position` on.
@@ -39,9 +41,14 @@ class Order:
         if position.epoch != self._epoch:
             generator = torch.Generator().manual_seed(derive(self.seed, "order", position.epoch))
             self._order = torch.randperm(self.samples, generator=generator).to(self.device)
-            self._epoch = position.epoch
-        rows = self._order[position.offset : position.offset + size]
-        position.offset += len(rows)
+            self._epoch, self._size = position.epoch, 0
+        if size != self._size:
+            self._batches, self._size = torch.split(self._order, size), size
+        if position.offset % size == 0:
+            rows = self._batches[position.offset // size]
+        else:  # the batch grew within this epoch
+            rows = self._order[position.offset : position.offset + size]
+        position.offset += rows.shape[0]
         if position.offset >= self.samples:
             position.epoch, position.offset = position.epoch + 1, 0
         return rows

@@ -34,9 +34,7 @@ class NormAdaptive(Rule):
         return [gradient * scale for gradient in gradients], state
 
 
-def norm_adaptive_slowly(
-    theta: Tensor, gradients: Iterable[Tensor], lr: float, beta: float
-) -> Iterator[Tensor]:
+def norm_adaptive_slowly(theta: Tensor, gradients: Iterable[Tensor], lr: float, beta: float) -> Iterator[Tensor]:
     """The twin: θ after each of the gradients, all of one shape, by the formula as written."""
     for g in gradients:
         theta = theta - lr / (1 + beta * (g * g).sum()) * g

@@ -77,6 +77,13 @@ class Rule(ABC):
         gradients are never changed.
         """
 
+    def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> bool:
+        """The whole step θ ← θ − ηd in one kernel, values and state in place, where there is such a kernel.
+
+        Returns False, and does nothing, where there is none; `direction` is used then.
+        """
+        return False
+
 
 @final
 class RuleOptimizer(Optimizer):
@@ -102,10 +109,14 @@ class RuleOptimizer(Optimizer):
                 self._update_where(finite(), lr)
 
     def _update(self, lr: float) -> None:
-        directions, self._state = self.rule.direction(self.parameters.gradients, self._state)
-        for value, direction in zip(self.parameters.values, directions, strict=True):
-            if self.weight_decay:
+        values, gradients = self.parameters.values, self.parameters.gradients
+        if self.weight_decay:
+            for value in values:
                 value.mul_(1 - lr * self.weight_decay)
+        if self.rule.step_at_once(values, gradients, self._state, lr):
+            return
+        directions, self._state = self.rule.direction(gradients, self._state)
+        for value, direction in zip(values, directions, strict=True):
             value.add_(direction, alpha=-lr)
 
     def _update_where(self, finite: Tensor, lr: float) -> None:
@@ -138,9 +149,7 @@ class RuleOptimizer(Optimizer):
 
 
 def _words(shapes: dict[str, list[torch.Size]]) -> str:
-    return (
-        ", ".join(f"{name} {[list(shape) for shape in sizes]}" for name, sizes in shapes.items()) or "nothing"
-    )
+    return ", ".join(f"{name} {[list(shape) for shape in sizes]}" for name, sizes in shapes.items()) or "nothing"
 
 
 @final
@@ -186,11 +195,10 @@ class ClosureOptimizer(Optimizer):
             UsageError: `finite` is given: a scaled loss would mislead the line search.
         """
         if finite is not None:
-            raise UsageError(
-                "an optimizer that evaluates several times a step cannot use fp16: take bf16 or fp32"
-            )
+            raise UsageError("an optimizer that evaluates several times a step cannot use fp16: take bf16 or fp32")
         _set_lr(self.optimizer, lr)
-        self.optimizer.step(lambda: float(evaluate()))
+        with torch.enable_grad():
+            self.optimizer.step(lambda: float(evaluate()))
 
     def state_dict(self) -> dict[str, Any]:
         """As `Optimizer.state_dict`."""
@@ -214,6 +222,4 @@ def _load(optimizers: Sequence[torch.optim.Optimizer], state: dict[str, Any]) ->
         try:
             optimizer.load_state_dict(part)
         except (ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"the optimizer's state is of another optimizer or model: {error}"
-            ) from error
+            raise CheckpointError(f"the optimizer's state is of another optimizer or model: {error}") from error

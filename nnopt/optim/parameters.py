@@ -117,9 +117,7 @@ class FlatParameters(Parameters):
         self.values, self.gradients = [flat], [gradient]
         self.count = flat.numel()
         self._shapes = [parameter.shape for _, parameter in chosen]
-        for (_, parameter), value, slope in zip(
-            chosen, self._views(flat), self._views(gradient), strict=True
-        ):
+        for (_, parameter), value, slope in zip(chosen, self._views(flat), self._views(gradient), strict=True):
             parameter.data = value
             parameter.grad = slope
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
@@ -90,27 +91,30 @@ class Kinds:
         if kind in known:
             return known[kind]
         if ":" in kind:
-            return self._imported(kind)
+            return self._imported(kind, lambda: _look_up(kind))
         for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP, name=kind):
-            return self._checked(kind, entry.load())
+            return self._imported(kind, entry.load)
         raise PydanticCustomError("kind", f"no {self.name} is called '{kind}'{nearest(kind, known)}; {self._known()}")
 
     def _known(self) -> str:
         return f"known: {', '.join(self.named())}, or package.module:SpecClass"
 
-    def _imported(self, path: str) -> type[KindSpec]:
-        module, _, attribute = path.partition(":")
+    def _imported(self, kind: str, load: Callable[[], Any]) -> type[KindSpec]:
         try:
-            found = getattr(importlib.import_module(module), attribute)
+            found = load()
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise PydanticCustomError("kind", f"cannot import {path} ({reason}); is it on the Python path?") from error
-        return self._checked(path, found)
-
-    def _checked(self, path: str, found: Any) -> type[KindSpec]:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise PydanticCustomError("kind", f"cannot import {kind} ({reason}); is it on the Python path?") from error
         if not (isinstance(found, type) and issubclass(found, self.base)):
             base = f"{self.base.__module__}.{self.base.__name__}"
-            raise PydanticCustomError("kind", f"{path} is no {self.name}: it should be a subclass of {base}")
+            raise PydanticCustomError("kind", f"{kind} is no {self.name}: it should be a subclass of {base}")
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(found.__abstractmethods__))
+            raise PydanticCustomError("kind", f"{kind} is not whole: it does not define {missing}")
+        if found.kind_name() not in (None, kind):
+            own = f"'{found.kind_name()}'"
+            advice = f"write kind: {own}" if found in self.members else "leave out `kind` in the class"
+            raise PydanticCustomError("kind", f"{kind} takes no kind but {own}: {advice}")
         return found
 
     def _choose(self, value: Any, _members: Any) -> KindSpec:
@@ -133,6 +137,12 @@ class Kinds:
         )
 
 
+def _look_up(path: str) -> Any:
+    """What `package.module:Name` names."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def mistake_at(path: tuple[str | int, ...], message: str) -> PydanticCustomError:
     """An error of a check across keys, placed at the key to change (`path` from the model that checks)."""
     return PydanticCustomError("mistake", "{text}", {"text": message, "path": path})
@@ -140,8 +150,14 @@ def mistake_at(path: tuple[str | int, ...], message: str) -> PydanticCustomError
 
 def nearest(word: object, names: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest of `names`, or nothing."""
+    close = closest(word, names)
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def closest(word: object, names: Iterable[str]) -> str | None:
+    """The one of `names` that `word` is most likely meant to be, if any comes near."""
     close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.55)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return close[0] if close else None
 
 
 def show(value: object) -> str:
@@ -149,7 +165,7 @@ def show(value: object) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        return "a list" if value else "an empty list"
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -159,13 +175,21 @@ def show(value: object) -> str:
     return str(value)
 
 
+def _is_unknown_key(item: Mapping[str, Any]) -> bool:
+    return bool(item["type"] == "extra_forbidden" and len(item["loc"]) == 1)
+
+
 def _with_nearest_names(cls: type[Spec], error: ValidationError) -> ValidationError:
     """The same errors, those of unknown keys of `cls` itself in our words (the class is known only here)."""
     details: list[InitErrorDetails] = []
-    for item in error.errors(include_url=False):
+    items, fields = error.errors(include_url=False), list(cls.model_fields)
+    # A required key that is missing because it is misspelt is one mistake, not two.
+    meant = {(closest(item["loc"][0], fields),) for item in items if _is_unknown_key(item)}
+    for item in items:
         location, kind, message = item["loc"], item["type"], item["msg"]
-        if kind == "extra_forbidden" and len(location) == 1:
-            fields = list(cls.model_fields)
+        if kind == "missing" and location in meant:
+            continue
+        if _is_unknown_key(item):
             of = f" of {cls.kind_name()}" if issubclass(cls, KindSpec) and cls.kind_name() else ""
             message = f"unknown key '{location[0]}'{nearest(location[0], fields)}; the keys{of} are {', '.join(fields)}"
             kind = "unknown_key"

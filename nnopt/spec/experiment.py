@@ -24,6 +24,7 @@ from nnopt.spec.timing import Budget
 from nnopt.spec.yaml_reader import Path_
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+DEVICE = re.compile(r"[a-z]+(:[0-9]+)?")
 RESERVED = {"comparison.csv", "comparison.md", "convergence.png"}
 MAX_SEEDS = 10_000
 TRAINING_COLUMNS = ("train_loss", "generalisation_gap")
@@ -43,7 +44,11 @@ class RunSettings(Spec):
         CheckpointSpec(), description="state kept on disk", json_schema_extra=NOT_IDENTITY
     )
     logging: LoggingSpec = Field(LoggingSpec(), description="rows of steps.csv", json_schema_extra=NOT_IDENTITY)
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps, ...", pattern=r"^(auto|[a-z]+(:[0-9]+)?)$")
+    device: str = Field(
+        "auto",
+        description="auto, cpu, cuda, cuda:1, mps, ...",
+        json_schema_extra={"pattern": f"^({DEVICE.pattern})$"},
+    )
 
     @property
     def select(self) -> str:
@@ -71,6 +76,13 @@ class RunSettings(Spec):
             *([(("strategy", "early_stopping", "metric"), stopping.metric)] if stopping else []),
             *([(("evaluation", "target", "metric"), target.metric)] if target else []),
         ]
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_a_name(cls, device: str) -> str:
+        if not DEVICE.fullmatch(device):
+            raise ValueError(f"should be auto, or a device such as cpu, cuda, cuda:1 or mps, not {show(device)}")
+        return device
 
     @model_validator(mode="after")
     def _metrics_exist(self) -> RunSettings:
@@ -169,9 +181,12 @@ HEADER = tuple(name for name in ExperimentSpec.model_fields if name != "variants
 
 def check_name(name: str, what: str) -> str:
     """`name`, after checking that it can be the name of a folder."""
-    if not NAME.fullmatch(name) or name in RESERVED:
+    if name in RESERVED:
+        raise ValueError(f"a {what} cannot be '{name}', as nnopt writes a file of that name")
+    if not NAME.fullmatch(name):
         raise ValueError(
-            f"a {what} is made of letters, digits, . _ - and begins with one of the first two, not '{name}'"
+            f"a {what} is made of at most 100 letters, digits, . _ - and begins with a letter, a digit or _, "
+            f"not {show(name)}"
         )
     return name
 

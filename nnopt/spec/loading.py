@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from nnopt.errors import SpecError
-from nnopt.spec.base import nearest, show
+from nnopt.spec.base import closest, nearest, show
 from nnopt.spec.experiment import HEADER, ExperimentSpec, RunSettings, check_variant_names
-from nnopt.spec.merge import merge, nested
+from nnopt.spec.merge import given, merge, nested
 from nnopt.spec.messages import in_words
 from nnopt.spec.yaml_reader import Node, Path_, read_file, read_text
 
 NOT_SHARED = {*HEADER, "variants"}
+KEYS = (*HEADER, *RunSettings.model_fields, "variants")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Override:
     text: str
     path: tuple[str, ...]
     value: Any
+
+    @property
+    def place(self) -> str:
+        """What stands before an error that this override makes."""
+        return f"command line ({self.text})"
 
     @classmethod
     def parse(cls, text: str) -> Override:
@@ -52,22 +58,24 @@ class Source:
     name: str
     root: Node
     overrides: list[Override] = field(default_factory=list)
+    # What was laid over the shared keys, in order: of which variant (None: of the whole experiment), at which path,
+    # and by which override (None: by the variant's own keys).
+    given: list[tuple[str | None, Path_, Override | None]] = field(default_factory=list)
+
+    def line(self, path: Path_) -> str:
+        """`file:line` of the deepest part of `path` that the file has."""
+        return f"{self.name}:{self.root.line_of(path)[0]}"
 
     def place(self, variant: str | None, path: Path_) -> tuple[str, Path_]:
         """`file:line` (or the override) that gave the value at `path` of a variant, and the path to print."""
-        for override in reversed(self.overrides):
-            given = override.path
-            if given[:1] == ("variants",) and variant is not None and given[1:2] == (variant,):
-                given = given[2:]
-            if path[: len(given)] == given:
-                return f"command line ({override.text})", path
-        line, depth = self.root.line_of(path)
-        if variant is not None:
-            own = ("variants", variant, *path)
-            own_line, own_depth = self.root.line_of(own)
-            if own_depth > 2 and own_depth - 2 >= depth:
-                return f"{self.name}:{own_line}", own
-        return f"{self.name}:{line}", path
+        for whose, start, override in reversed(self.given):
+            shared = min(len(path), len(start))
+            if path[:shared] == start[:shared] and path and (variant is None or whose in (None, variant)):
+                if override is not None:
+                    return override.place, path
+                assert whose is not None
+                return self.line(("variants", whose, *path)), ("variants", whose, *path)
+        return self.line(path), path
 
 
 class Problems:
@@ -77,17 +85,28 @@ class Problems:
         self.source = source
         self.variants = variants
         self.found: dict[tuple[str, Path_, str], list[str]] = {}
+        self.meant: set[str] = set()  # keys of the file that are there under a misspelt name
+
+    def add_unknown(self, key: str) -> None:
+        """Notes a key at the top of the file that is none."""
+        self.add(None, (key,), unknown_key(key))
+        meant = closest(key, KEYS)
+        if meant:
+            self.meant.add(meant)
 
     def add(self, variant: str | None, path: Path_, message: str) -> None:
         """Notes a mistake at `path` of one variant, or (None) of the file as a whole."""
         place, shown = self.source.place(variant, path)
         self.found.setdefault((place, shown, message), []).extend([variant] if variant else [])
 
-    def add_all(self, variant: str | None, error: ValidationError) -> None:
-        """Notes every mistake of a validation."""
+    def add_all(self, variant: str | None, error: ValidationError, without: str = "") -> None:
+        """Notes every mistake of a validation but those in the key `without`."""
         for item in error.errors(include_url=False):
+            if without and item["loc"][:1] == (without,):
+                continue
             path = (*item["loc"], *item.get("ctx", {}).get("path", ()))
-            self.add(variant, path, in_words(item))
+            if not (item["type"] == "missing" and len(path) == 1 and path[0] in self.meant):
+                self.add(variant, path, in_words(item))
 
     def raise_if_any(self) -> None:
         """Raises SpecError with a line for each mistake."""
@@ -101,6 +120,11 @@ class Problems:
             raise SpecError(lines)
 
 
+def unknown_key(key: str) -> str:
+    """What is wrong with a key that no spec has at its top."""
+    return f"unknown key '{key}'{nearest(key, KEYS)}; the keys are {', '.join(KEYS)}"
+
+
 def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> ExperimentSpec:
     """The experiment that a YAML file describes, with `KEY=VALUE` overrides laid over every variant.
 
@@ -112,6 +136,9 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Exper
     raw = root.plain()
     header, merged = _divide(source, raw)
     problems = Problems(source, list(merged))
+    for key in raw:
+        if key not in KEYS:
+            problems.add_unknown(key)
     variants: dict[str, RunSettings] = {}
     for name, keys in merged.items():
         try:
@@ -122,11 +149,7 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Exper
         # A file whose variants failed is still checked at its head, with what it has of variants.
         return ExperimentSpec.model_validate({**header, "variants": variants if not problems.found else {"_": None}})
     except ValidationError as error:
-        own = [item for item in error.errors(include_url=False) if item["loc"][:1] != ("variants",)]
-        for item in own:
-            problems.add(None, tuple(item["loc"]), in_words(item))
-        if not own and not problems.found:
-            problems.add_all(None, error)
+        problems.add_all(None, error, without="variants" if problems.found else "")
     problems.raise_if_any()
     raise AssertionError("a spec failed without a message")  # pragma: no cover
 
@@ -134,50 +157,65 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Exper
 def _divide(source: Source, raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The keys of the whole experiment, and for each variant its keys merged over the shared ones."""
     header = {key: raw[key] for key in HEADER if key in raw}
-    shared = {key: value for key, value in raw.items() if key not in NOT_SHARED}
-    merged = {name: merge(shared, overlay) for name, overlay in _variants(source, raw, shared).items()}
+    shared = {key: value for key, value in raw.items() if key in KEYS and key not in NOT_SHARED}
+    merged = dict.fromkeys(overlays := _variants(source, raw, shared), shared)
+
+    def lay(name: str, over: dict[str, Any], override: Override | None) -> None:
+        source.given += [(name, path, override) for path in given(merged[name], over)]
+        merged[name] = merge(merged[name], over)
+
+    for name, overlay in overlays.items():
+        lay(name, overlay, None)
     for override in source.overrides:
-        place = f"command line ({override.text})"
-        path = override.path
+        place, path = override.place, override.path
+        if path[0] not in KEYS:
+            raise SpecError(f"{place}: {unknown_key(path[0])}")
         if path[0] in HEADER:
             if len(path) > 1:
                 raise SpecError(f"{place}: {path[0]} has no keys of its own")
             header[path[0]] = override.value
+            source.given.append((None, path, override))
             continue
         names = list(merged)
         if path[0] == "variants":
             names, path = [_variant_named(place, path, merged)], path[2:]
         for name in names:
-            merged[name] = merge(merged[name], nested(path, override.value))
+            lay(name, nested(path, override.value), override)
+    if "variants" not in raw:  # named after the optimizer that overrides leave it with
+        merged = {_named_after(keys): keys for keys in merged.values()}
     return header, merged
 
 
 def _variants(source: Source, raw: dict[str, Any], shared: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if "variants" not in raw:
-        optimizer = shared.get("optimizer")
-        kind = optimizer.get("kind") if isinstance(optimizer, dict) else None
-        name = str(kind).rpartition(":")[2].rpartition(".")[2] if kind else "run"
-        return {name: {}}
-    given = raw["variants"]
-    line = source.root.key_lines["variants"]
-    if not isinstance(given, dict):
-        raise SpecError(f"{source.name}:{line}: variants: should be a mapping of names to keys, not {show(given)}")
-    if not given:
-        raise SpecError(f"{source.name}:{line}: variants: names none; leave the key out to train the keys above alone")
+        return {_named_after(shared): {}}
+    variants = raw["variants"]
+    place = f"{source.line(('variants',))}: variants"
+    if not isinstance(variants, dict):
+        raise SpecError(f"{place}: should be a mapping of names to keys, not {show(variants)}")
+    if not variants:
+        raise SpecError(f"{place}: names none; leave the key out to train the keys above alone")
     try:
-        check_variant_names(given)
+        check_variant_names(variants)
     except ValueError as error:
-        raise SpecError(f"{source.name}:{line}: variants: {error}") from None
+        raise SpecError(f"{place}: {error}") from None
     overlays = {}
-    for name, overlay in given.items():
+    for name, overlay in variants.items():
         overlays[name] = {} if overlay is None else overlay
-        place = f"{source.name}:{source.root.line_of(('variants', name))[0]}: variants.{name}"
+        place = f"{source.line(('variants', name))}: variants.{name}"
         if not isinstance(overlays[name], dict):
             raise SpecError(f"{place}: should be a mapping of keys that differ, not {show(overlay)}")
         for key in overlays[name]:
             if key in NOT_SHARED:
                 raise SpecError(f"{place}.{key}: belongs to the whole experiment: write it at the top of the file")
     return overlays
+
+
+def _named_after(keys: dict[str, Any]) -> str:
+    """The name of the only variant of a file without `variants`."""
+    optimizer = keys.get("optimizer")
+    kind = optimizer.get("kind") if isinstance(optimizer, dict) else None
+    return str(kind).rpartition(":")[2].rpartition(".")[2] if kind else "run"
 
 
 def _variant_named(place: str, path: tuple[str, ...], known: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 ONE_OF = {"budget", "every"}  # mappings of which exactly one key is set
@@ -14,12 +15,19 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """
     merged = dict(under)
     for key, value in over.items():
-        old = under.get(key)
-        if isinstance(value, dict) and isinstance(old, dict) and key not in ONE_OF and not _kind_changes(old, value):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = value
+        old: Any = under.get(key)
+        merged[key] = merge(old, value) if _are_merged(key, old, value) else value
     return merged
+
+
+def given(under: dict[str, Any], over: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths whose values `merge` takes whole from `over`."""
+    for key, value in over.items():
+        old: Any = under.get(key)
+        if _are_merged(key, old, value):
+            yield from given(old, value, (*at, key))
+        else:
+            yield (*at, key)
 
 
 def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -29,5 +37,7 @@ def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _kind_changes(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return "kind" in new and new["kind"] != old.get("kind")
+def _are_merged(key: str, old: Any, new: Any) -> bool:
+    if not (isinstance(old, dict) and isinstance(new, dict)) or key in ONE_OF:
+        return False
+    return "kind" not in new or new["kind"] == old.get("kind")

@@ -15,7 +15,7 @@ WORDS: dict[str, Callable[[Context, str], str]] = {
     "int_type": lambda ctx, got: f"should be a whole number, not {got}",
     "int_from_float": lambda ctx, got: f"should be a whole number, not {got}",
     "bool_type": lambda ctx, got: f"should be true or false, not {got}",
-    "string_type": lambda ctx, got: f"should be text, not {got}",
+    "string_type": lambda ctx, got: f"should be text (in quotes where it looks like something else), not {got}",
     "tuple_type": lambda ctx, got: f"should be a list such as [1, 2], not {got}",
     "dict_type": lambda ctx, got: f"should be a mapping of keys, not {got}",
     "model_type": lambda ctx, got: f"should be a mapping of keys, not {got}",

@@ -11,6 +11,8 @@ from nnopt.spec.averages import AVERAGES, AverageSpec
 from nnopt.spec.base import Items, Spec, show
 from nnopt.spec.lr_decay import LR_DECAYS, Constant, LrDecaySpec
 
+MAX_THREADS = 1024  # far more, and OpenMP ends the process
+
 
 class GrowingBatch(Spec):
     """A batch that grows at given shares of the budget."""
@@ -30,16 +32,17 @@ class GrowingBatch(Spec):
         return round(self.start * self.factor ** sum(share >= point for point in self.at))
 
 
-def _number_or(word: str, mapping: type[Spec] | None = None) -> WrapValidator:
-    """Takes a whole number from 1, the given word, or a mapping of its own."""
-    forms = f"a whole number from 1, or {word}" + (", or a mapping (see `nnopt parts strategy`)" if mapping else "")
+def _number_or(word: str, mapping: type[Spec] | None = None, most: int | None = None) -> WrapValidator:
+    """Takes a whole number from 1 (to `most`), the given word, or a mapping of its own."""
+    forms = f"a whole number from 1{'' if most is None else f' to {most}'}, or {word}"
+    forms += ", or a mapping (see `nnopt parts strategy`)" if mapping else ""
 
     def choose(value: Any, _handler: ValidatorFunctionWrapHandler) -> Any:
         if value == word or (mapping is not None and isinstance(value, mapping)):
             return value
         if mapping is not None and isinstance(value, dict):
             return mapping.model_validate(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= (most or value):
             return value
         raise PydanticCustomError("form", f"should be {forms}, not {show(value)}")
 
@@ -75,7 +78,7 @@ class StrategySpec(Spec):
     early_stopping: EarlyStopping | None = Field(None, description="end when a metric stops improving")
     average: Annotated[AverageSpec, AVERAGES] | None = Field(None, description="average of the weights")
     compile: bool = Field(False, description="compile the model with torch.compile")
-    threads: Annotated[int | Literal["auto"], _number_or("auto")] = Field(
+    threads: Annotated[int | Literal["auto"], _number_or("auto", most=MAX_THREADS)] = Field(
         "auto", description="CPU threads: auto takes one for small models, all cores for larger ones"
     )
 

@@ -19,6 +19,7 @@ from nnopt.errors import SpecError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_NODES = 20_000  # with every alias counted at the size of what it repeats
+MAX_DIGITS = 250  # fewer than a float's range has, so that any whole number is a number
 
 INTEGER = re.compile(r"[-+]?[0-9]+(_[0-9]+)*")
 NUMBER = re.compile(r"[-+]?([0-9]+(_[0-9]+)*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -35,11 +36,12 @@ Path_ = tuple[str | int, ...]
 
 @dataclass
 class Node:
-    """A value of the document with the line (from 1) it stands on; `size` counts nodes, aliases expanded."""
+    """A value of the document with the line (from 1) it stands on; `size` and `depth` count with aliases expanded."""
 
     value: Any  # a scalar, a list[Node], or a dict[str, Node]
     line: int
     size: int = 1
+    depth: int = 0  # mappings and lists around the innermost value
     key_lines: dict[str, int] = field(default_factory=dict)
 
     def plain(self) -> Any:
@@ -113,8 +115,11 @@ def read_text(text: str, name: str) -> Node | None:
         problem = " ".join(str(error.problem or error.context).split())
         hint = " (indent with spaces)" if "\\t" in problem else ""
         raise SpecError(f"{name}:{line}: not YAML: {problem}{hint}") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise SpecError(f"{name}:{line}: not YAML: the character #x{error.character:04x} is no text") from None
+    except OverflowError:  # PyYAML's own, of "\\UFFFFFFFF"
+        raise SpecError(f"{name}: not YAML: an escape names no character") from None
 
 
 class _Builder:
@@ -143,8 +148,7 @@ class _Builder:
                 self.add(node, line)
             elif isinstance(event, yaml.CollectionStartEvent):
                 self.refuse_tag(event, line)
-                if len(self.stack) >= MAX_DEPTH:
-                    self.fail(line, f"nested more than {MAX_DEPTH} deep")
+                self.refuse_depth(len(self.stack) + 1, line)
                 self.remember(event.anchor, None)
                 value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
                 self.stack.append(_Open(Node(value, line), event.anchor))
@@ -159,7 +163,12 @@ class _Builder:
 
     def refuse_tag(self, event: Any, line: int) -> None:
         if event.tag is not None and event.tag != "!":
-            self.fail(line, f"the tag {event.tag} builds nothing here: write a plain value")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
+            self.fail(line, f"the tag {tag} builds nothing here: write a plain value")
+
+    def refuse_depth(self, depth: int, line: int) -> None:
+        if depth > MAX_DEPTH:
+            self.fail(line, f"nested more than {MAX_DEPTH} deep")
 
     def remember(self, anchor: str | None, node: Node | None) -> None:
         if anchor is not None:
@@ -176,17 +185,19 @@ class _Builder:
 
     def scalar(self, event: Any, line: int) -> Any:
         text: str = event.value
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            self.fail(line, "half a character (a lone surrogate) in a text")
         if event.style is not None or (self.stack and self.expects_key()):
             return text  # quoted, or a key: keys stay text
         if text in CONSTANTS:
             return CONSTANTS[text]
-        if INTEGER.fullmatch(text):
-            if len(text) > 300:
-                self.fail(line, "a whole number of more than 300 digits")
-            return int(text)
-        if HEXADECIMAL.fullmatch(text):
-            return int(text, 16)
-        if NUMBER.fullmatch(text):
+        if NUMBER.fullmatch(text) or HEXADECIMAL.fullmatch(text):
+            if len(text) > MAX_DIGITS:
+                self.fail(line, f"a number of more than {MAX_DIGITS} digits")
+            if not NUMBER.fullmatch(text):
+                return int(text, 16)
+            if INTEGER.fullmatch(text):
+                return int(text)
             number = float(text.replace("_", ""))
             if number in (float("inf"), float("-inf")):
                 self.fail(line, f"{text} is too large for a number")
@@ -214,6 +225,8 @@ class _Builder:
             top.node.key_lines[top.key] = top.key_line
             top.key = None
         top.node.size += node.size
+        top.node.depth = max(top.node.depth, node.depth + 1)
+        self.refuse_depth(len(self.stack) + node.depth, line)
         if top.node.size > MAX_NODES:
             self.fail(line, f"more than {MAX_NODES:,} values once aliases are written out")
 

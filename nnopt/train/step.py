@@ -51,8 +51,7 @@ class Pass:
         """The objective, 0-dim; gradients lie in `parameters` afterwards."""
         self.evaluations += 1
         self.parameters.zero_gradients()
-        with torch.enable_grad():
-            loss = self._whole() if self.accumulate == 1 else self._in_parts()
+        loss = self._whole() if self.accumulate == 1 else self._in_parts()
         if self.scaler is not None:
             self.scaler.unscale(self.parameters.gradients)
         objective = loss

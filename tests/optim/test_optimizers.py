@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from nnopt.errors import CheckpointError, UsageError
-from nnopt.optim.adam import Adam, _correction
+from nnopt.optim.adam import Adam, _correction, adam_slowly
 from nnopt.optim.optimizer import Optimizer, RuleOptimizer, State
 from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
@@ -370,3 +370,24 @@ def test_every_part_describes_itself(kind: str) -> None:
     assert spec.formula  # type: ignore[attr-defined]
     undescribed = {name for name, field in spec.model_fields.items() if not field.description}
     assert undescribed == {"kind"}
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adam_on_flat_parameters_is_its_twin_step_by_step(amsgrad: bool) -> None:
+    """The fused kernel, which `direction` and so the table of rules do not reach."""
+    task = make({"kind": "adam", "lr": 0.03, "beta1": 0.8, "beta2": 0.95, "eps": 1e-6, "amsgrad": amsgrad})
+    (theta,), (gradient,) = task.parameters.values, task.parameters.gradients
+    generator = torch.Generator().manual_seed(3)
+    gradients = [torch.randn(len(theta), generator=generator) * 0.5**step for step in range(30)]
+    twin = adam_slowly(theta.double().clone(), [g.double() for g in gradients], 0.03, 0.8, 0.95, 1e-6, amsgrad)
+
+    def evaluate_to(wanted: Tensor) -> Callable[[], Tensor]:
+        def evaluate() -> Tensor:
+            gradient.copy_(wanted)
+            return torch.zeros(())
+
+        return evaluate
+
+    for wanted, expected in zip(gradients, twin, strict=True):
+        task.optimizer.step(evaluate_to(wanted), lr=0.03)
+        torch.testing.assert_close(theta.double(), expected, rtol=2e-5, atol=2e-6)
