@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from nnopt.plan import Plan, RunSpec
 from nnopt.store.find import read_run
 from nnopt.store.place import place
 from nnopt.store.record import RunRecord
+from nnopt.train.devices import cores
 from nnopt.train.experiment import BAD, Options, check_plan
 from nnopt.train.listener import Listener, Moment
 from nnopt.train.runner import Workshop, run_one
@@ -32,7 +34,9 @@ def train_side_by_side(plan: Plan, options: Options, listener: Listener, jobs: i
     A worker that dies costs the run it was at, not the others: the run can be resumed, and is reported as failed.
     """
     with stop_requests() as stop:
-        left = check_plan(plan, options, DataCache())
+        left, threads = check_plan(plan, options, DataCache())
+        if min(jobs, len(left)) * threads > cores():
+            listener.note(plan.experiment.name, _too_many(jobs, threads))
         finished = [run for run in plan.runs if run not in left]
         for run in finished:
             record = place(run, options.runs_dir).found
@@ -45,6 +49,13 @@ def train_side_by_side(plan: Plan, options: Options, listener: Listener, jobs: i
             record = read_run(found.folder)
             records.append(record if run.label not in dead else _as_failed(record))
     return records
+
+
+def _too_many(jobs: int, threads: int) -> str:
+    return (
+        f"{jobs} jobs of {threads} threads each on {cores()} cores get in each other's way; "
+        "strategy.threads=1 lets each run take one (another thread count is another run, with other rounding)"
+    )
 
 
 def _as_failed(record: RunRecord) -> RunRecord:
@@ -109,6 +120,8 @@ class _Crew:
 
     def _hire(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
+        # Threads that wait for work should sleep, not spin on a core that another run could use; read as torch loads.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.options), daemon=True)
         with _no_interrupts():

@@ -41,7 +41,7 @@ class Node:
     value: Any  # a scalar, a list[Node], or a dict[str, Node]
     line: int
     size: int = 1
-    depth: int = 0  # mappings and lists around the innermost value
+    depth: int = 0  # of mappings and lists in one another
     key_lines: dict[str, int] = field(default_factory=dict)
 
     def plain(self) -> Any:
@@ -151,7 +151,7 @@ class _Builder:
                 self.refuse_depth(len(self.stack) + 1, line)
                 self.remember(event.anchor, None)
                 value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-                self.stack.append(_Open(Node(value, line), event.anchor))
+                self.stack.append(_Open(Node(value, line, depth=1), event.anchor))
             elif isinstance(event, yaml.CollectionEndEvent):
                 closed = self.stack.pop()
                 self.remember(closed.anchor, closed.node)

@@ -27,11 +27,13 @@ class RunLock:
         self.lock = FileLock(folder / LOCK, timeout=0)
 
     def __enter__(self) -> RunLock:
-        try:
-            with refusals(self.folder):
+        with refusals(self.folder):
+            try:
                 self.lock.acquire()
-        except Timeout:
-            raise HeldError(f"{self.folder} is being written by {_who(self.folder)}; wait for it or stop it") from None
+            except Timeout:  # an OSError, but no refusal of the disk
+                raise HeldError(
+                    f"{self.folder} is being written by {_who(self.folder)}; wait for it or stop it"
+                ) from None
         write_json(self.folder / HOLDER, _this_process())
         return self
 

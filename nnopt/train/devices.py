@@ -12,9 +12,10 @@ import torch
 from nnopt.errors import DeviceError
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Below this many multiply-adds a step a second thread costs more than it brings (measured on two cores:
-# batches of 128 through 784-128-10 take 13 million and gain a tenth; 64-32-10 takes 0.3 million and loses).
-MULTIPLY_ADDS_FOR_THREADS = 5_000_000
+# Multiply-adds of a step's forward pass from which more threads pay. Measured on two idle cores with batches of 128:
+# a second thread makes 784-128-10 (13 million) 1.05 times as fast, 784-512-512-10 (86 million) and LeNet-5 (53
+# million) 1.45 times. On busy cores a small step on two threads can take ten times as long as on one.
+MULTIPLY_ADDS_FOR_THREADS = 50_000_000
 
 
 def available_devices() -> list[str]:

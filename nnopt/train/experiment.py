@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from nnopt.errors import UsageError
 from nnopt.plan import Plan, RunSpec
@@ -28,8 +29,15 @@ class Options:
     fail_fast: bool = False
 
 
-def check_plan(plan: Plan, options: Options, cache: DataCache) -> list[RunSpec]:
-    """Builds what each variant needs, so that a mistake is found before anything is written; the runs left to do.
+class Checked(NamedTuple):
+    """A plan that can be carried out: the runs left to do, and the most CPU threads that one of them takes."""
+
+    left: list[RunSpec]
+    threads: int
+
+
+def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
+    """Builds what each variant needs, so that a mistake is found before anything is written.
 
     Raises:
         UsageError: data, model, loss, batch, device or precision of a variant do not fit together, or the runs
@@ -37,15 +45,17 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> list[RunSpec]:
     """
     left = [run for run in plan.runs if options.fresh or not is_finished(place(run, options.runs_dir))]
     first = {run.variant: run for run in reversed(left)}
+    threads = 1
     for run in (first[name] for name in plan.experiment.variants if name in first):
         try:
-            build(run, cache)
+            setup, _ = build(run, cache)
         except UsageError as error:
             if len(plan.experiment.variants) == 1:
                 raise
             raise type(error)(f"variant {run.variant}: {error}") from None
+        threads = max(threads, setup.threads)
     make_folder(options.runs_dir)
-    return left
+    return Checked(left, threads)
 
 
 def train_plan(plan: Plan, options: Options, listener: Listener, cache: DataCache | None = None) -> list[RunRecord]:
