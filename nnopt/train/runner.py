@@ -179,6 +179,9 @@ def _test(session: Session, log: RunLog) -> dict[str, Any]:
         if last.confusion is not None:
             tests["confusion"] = last.confusion
         wanted = state.progress.bests.get(setup.settings.select)
+        if wanted is not None and wanted["step"] == state.progress.step:
+            tests["best"] = {**last.values, "step": wanted["step"]}
+            return tests
         try:
             best = checkpoint.load(session.folder / checkpoint.FOLDER / checkpoint.BEST)
         except CheckpointError as error:
