@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nnopt.cli.common import errors_in_a_line
+from nnopt.cli.common import check_writable, errors_in_a_line
 
 
 @errors_in_a_line
@@ -37,9 +37,9 @@ def init(
             f"no example is called '{example}'{nearest(example, known)}; there are {', '.join(known)}"
         )
     path = file or Path(f"{example}.yaml")
-    try:
-        with refusals(path), path.open("x", encoding="utf-8") as out:
-            out.write(example_text(example))
-    except FileExistsError:
-        raise UsageError(f"{path} is there already; give another name with --output") from None
+    check_writable(path)
+    if path.exists():
+        raise UsageError(f"{path} is there already; give another name with --output")
+    with refusals(path), path.open("x", encoding="utf-8") as out:
+        out.write(example_text(example))
     print(f"written: {path}\nnext: nnopt check {path}; nnopt train {path}")

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
-from nnopt.errors import Interrupted, NnoptError, TrainingError
+from nnopt.errors import Interrupted, NnoptError
 from nnopt.plan import Plan, RunSpec
 from nnopt.store.find import read_run
 from nnopt.store.place import place
@@ -79,6 +79,7 @@ class _Crew:
     size: int
     workers: list[_Worker] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    over: bool = False  # no further run is begun, and those in hand are asked to stop
     error: NnoptError | None = None
 
     def carry_out(self, runs: list[RunSpec]) -> set[str]:
@@ -89,11 +90,11 @@ class _Crew:
         """
         waiting = deque(runs)
         try:
-            while (waiting and self.error is None) or any(worker.run for worker in self.workers):
-                if self.stop.code is not None and self.error is None:
+            while (waiting and not self.over) or any(worker.run for worker in self.workers):
+                if self.stop.code is not None and not self.over:
                     self.error = Interrupted(self.stop.code)
-                    self._signal_all()
-                while waiting and self.error is None and self._give(waiting[0]):
+                    self._end()
+                while waiting and not self.over and self._give(waiting[0]):
                     waiting.popleft()
                 self._listen()
         finally:
@@ -148,13 +149,14 @@ class _Crew:
 
     def _took(self, worker: _Worker, status: str, error: tuple[int, str] | None) -> None:
         worker.run = None
-        if error is not None and self.error is None:
+        if self.over:
+            return
+        if error is not None:
             self.error = NnoptError(error[1])
             self.error.exit_code = error[0]
-            self._signal_all()
-        if status in BAD and self.options.fail_fast and self.error is None:
-            self.error = TrainingError(f"a run {status}, and --fail-fast ends the others: resume by the same command")
-            self._signal_all()
+            self._end()
+        elif status in BAD and self.options.fail_fast:
+            self._end()
 
     def _bury(self, worker: _Worker) -> None:
         worker.process.join(timeout=10)
@@ -165,7 +167,8 @@ class _Crew:
             reason = f"its process died (exit code {worker.process.exitcode}); run the same command again to resume it"
             self.listener.ended(label, "failed", reason)
 
-    def _signal_all(self) -> None:
+    def _end(self) -> None:
+        self.over = True
         for worker in self.workers:
             if worker.process.is_alive():
                 worker.process.terminate()

@@ -113,7 +113,7 @@ class Kinds:
             raise PydanticCustomError("kind", f"{kind} is not whole: it does not define {missing}")
         if found.kind_name() not in (None, kind):
             own = f"'{found.kind_name()}'"
-            advice = f"write kind: {own}" if found in self.members else "leave out `kind` in the class"
+            advice = f"write kind: {own}" if found in self.members else "write `kind: str` in the class"
             raise PydanticCustomError("kind", f"{kind} takes no kind but {own}: {advice}")
         return found
 
@@ -171,8 +171,12 @@ def show(value: object) -> str:
     if isinstance(value, bool):
         return f"the truth value {str(value).lower()}"
     if isinstance(value, str):
-        return f"the text '{value if len(value) <= 40 else value[:37] + '...'}'"
-    return str(value)
+        return f"the text '{_short(value)}'"
+    return _short(str(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _is_unknown_key(item: Mapping[str, Any]) -> bool:

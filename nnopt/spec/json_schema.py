@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Any
 
+from nnopt.spec.base import NOT_IDENTITY, PLUGIN_GROUP
 from nnopt.spec.experiment import HEADER, ExperimentSpec, RunSettings
 
 
@@ -18,11 +20,14 @@ def json_schema() -> dict[str, Any]:
             definition["required"] = ["kind"]
         else:
             definition.pop("required", None)
-    keys = {name: _with_plugins(field) for name, field in settings["properties"].items()}
+    definitions = _with_plugins(definitions)
+    keys = _with_plugins(settings["properties"])
     definitions["Variant"] = {"type": ["object", "null"], "properties": keys, "additionalProperties": False}
+    by_path = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"}
+    by_name = {"enum": sorted({entry.name for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP)})}
     definitions["Plugin"] = {
         "type": "object",
-        "properties": {"kind": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"}},
+        "properties": {"kind": {"anyOf": [by_path, by_name]} if by_name["enum"] else by_path},
         "required": ["kind"],
     }
     seeds = {"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}
@@ -46,10 +51,18 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _with_plugins(field: dict[str, Any]) -> dict[str, Any]:
-    """Unions also take a mapping of a shared kind's own keys (a variant that leaves `kind` out) or a plug-in's."""
-    if "oneOf" not in field and "discriminator" not in field:
-        return field
-    plain = {key: value for key, value in field.items() if key not in ("oneOf", "discriminator")}
-    partial = {"type": "object", "not": {"required": ["kind"]}}
-    return plain | {"anyOf": [*field.get("oneOf", []), {"$ref": "#/definitions/Plugin"}, partial]}
+def _with_plugins(part: Any) -> Any:
+    """`part` of a schema with its unions opened to plug-ins, and to mappings that leave `kind` to the keys above them.
+
+    Keywords that are ours or OpenAPI's, not JSON Schema's, are left out.
+    """
+    if isinstance(part, list):
+        return [_with_plugins(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    plain = {key: _with_plugins(value) for key, value in part.items() if key not in ("discriminator", *NOT_IDENTITY)}
+    if "discriminator" not in part:
+        return plain
+    without_kind = {"type": "object", "not": {"required": ["kind"]}}
+    members = plain.pop("oneOf")
+    return {**plain, "anyOf": [*members, {"$ref": "#/definitions/Plugin"}, without_kind]}
