@@ -6,41 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from command_line import SMALL, Ended
 from typer.testing import CliRunner
 
 from nnopt.spec.merge import merge
-
-# Seconds of training on the embedded digits: 1,168 training images of 8x8 pixels, 19 steps an epoch.
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "data": {"kind": "digits"},
-    "model": {"kind": "mlp", "hidden": [16]},
-    "loss": {"kind": "cross_entropy"},
-    "optimizer": {"kind": "sgd", "lr": 0.1},
-    "strategy": {"batch_size": 64},
-    "budget": {"epochs": 2},
-    "seeds": 1,
-}
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended and what it printed."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def errors(self) -> list[str]:
-        """The lines of stderr."""
-        return self.stderr.splitlines()
 
 
 @pytest.fixture
