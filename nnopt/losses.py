@@ -65,9 +65,7 @@ class CrossEntropy(Loss):
         if self.class_weights is None:
             return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         weights = self.class_weights.to(outputs.dtype)
-        return F.cross_entropy(
-            outputs, targets, weights, reduction="none", label_smoothing=self.label_smoothing
-        ).mean()
+        return F.cross_entropy(outputs, targets, weights, reduction="none", label_smoothing=self.label_smoothing).mean()
 
 
 class TwoClassCrossEntropy(Loss):
@@ -88,8 +86,7 @@ def penalised_names(model: nn.Module) -> set[str]:
     return {
         name
         for name, _ in model.named_parameters()
-        if "bias" not in name.rpartition(".")[2]
-        and not isinstance(model.get_submodule(name.rpartition(".")[0]), NORMS)
+        if "bias" not in name.rpartition(".")[2] and not isinstance(model.get_submodule(name.rpartition(".")[0]), NORMS)
     }
 
 

@@ -98,9 +98,7 @@ class RegressionTally(Tally):
     Outputs and targets are standardised; `scale` (a number, or [d]) is what one unit of them is in the data.
     """
 
-    def __init__(
-        self, names: Sequence[str], loss: Loss, scale: Tensor | float, device: torch.device | str
-    ) -> None:
+    def __init__(self, names: Sequence[str], loss: Loss, scale: Tensor | float, device: torch.device | str) -> None:
         super().__init__(names, loss, device)
         self._scale = torch.as_tensor(scale, dtype=self._dtype, device=device)
         zero = torch.zeros((), dtype=self._dtype, device=device)

@@ -107,9 +107,7 @@ class Plateau:
     learning rate is multiplied by now.
     """
 
-    def __init__(
-        self, patience: int, factor: float, min_delta: float, minimum: float, higher_is_better: bool
-    ) -> None:
+    def __init__(self, patience: int, factor: float, min_delta: float, minimum: float, higher_is_better: bool) -> None:
         self.patience = patience
         self.factor = factor
         self.min_delta = min_delta

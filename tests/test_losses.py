@@ -64,9 +64,7 @@ def test_every_kind_has_a_row_here() -> None:
     assert set(TWINS) == set(LOSSES.named())
 
 
-@pytest.mark.parametrize(
-    ("kind", "keys", "twin"), [(kind, *case) for kind, cases in TWINS.items() for case in cases]
-)
+@pytest.mark.parametrize(("kind", "keys", "twin"), [(kind, *case) for kind, cases in TWINS.items() for case in cases])
 def test_on_classes_against_independent_code(kind: str, keys: dict[str, Any], twin: Any) -> None:
     outputs, targets = class_sample(50, 4, 4)
     loss = build("classification", 4, kind, **keys)
@@ -118,9 +116,7 @@ def test_two_classes_have_one_logit() -> None:
     seed=st.integers(0, 99),
     weighted=st.booleans(),
 )
-def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_parts(
-    kind: str, cut: int, seed: int, weighted: bool
-) -> None:
+def test_the_loss_of_a_batch_is_the_weighted_mean_of_its_parts(kind: str, cut: int, seed: int, weighted: bool) -> None:
     keys = {"class_weights": [0.5, 3.0, 1.0]} if weighted and kind == "cross_entropy" else {}
     loss = build("classification", 3, kind, **keys)
     z, y = class_sample(30, 3, 3, seed)

@@ -73,9 +73,7 @@ def test_classification_is_scikit_learn(n: int, classes: int, present: int, chun
 def test_top_k_is_scikit_learn(chunk: int) -> None:
     outputs = torch.randn(100, 7, generator=torch.Generator().manual_seed(1))
     targets = torch.arange(100) % 7
-    found = class_result(
-        ["top3_accuracy", "top1_accuracy", "accuracy", "top5_accuracy"], outputs, targets, 7, chunk
-    )
+    found = class_result(["top3_accuracy", "top1_accuracy", "accuracy", "top5_accuracy"], outputs, targets, 7, chunk)
     for k in (1, 3, 5):
         expected = oracle.top_k_accuracy_score(targets.numpy(), outputs.numpy(), k=k)
         assert found[f"top{k}_accuracy"] == pytest.approx(expected, abs=1e-12)
@@ -105,9 +103,7 @@ def test_confusion_is_scikit_learn() -> None:
 def test_one_logit_for_two_classes() -> None:
     outputs = torch.tensor([[2.0], [-1.0], [0.5], [-3.0]])
     targets = torch.tensor([1, 1, 0, 0])
-    tally = build_tally(
-        ["accuracy", "recall_class_1"], "classification", 2, TwoClassCrossEntropy(), 1.0, "cpu"
-    )
+    tally = build_tally(["accuracy", "recall_class_1"], "classification", 2, TwoClassCrossEntropy(), 1.0, "cpu")
     tally.update(outputs, targets)
     assert tally.result() == pytest.approx(
         {"loss": float(TwoClassCrossEntropy()(outputs, targets)), "accuracy": 0.5, "recall_class_1": 0.5}
@@ -116,9 +112,7 @@ def test_one_logit_for_two_classes() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(n=st.integers(2, 50), columns=st.integers(1, 3), chunk=st.integers(1, 50), seed=st.integers(0, 999))
-def test_regression_is_scikit_learn_in_the_units_of_the_data(
-    n: int, columns: int, chunk: int, seed: int
-) -> None:
+def test_regression_is_scikit_learn_in_the_units_of_the_data(n: int, columns: int, chunk: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     # Raw values far from zero, standardised as a data set does.
     raw = generator.normal(size=(n, columns)) * 77 + 150
@@ -176,9 +170,7 @@ def test_a_tally_builds_no_graph_and_refuses_to_read_nothing() -> None:
     assert not tally._loss_sum.requires_grad
 
 
-@pytest.mark.parametrize(
-    ("task", "name"), [("classification", "mse"), ("regression", "accuracy"), ("regression", "x")]
-)
+@pytest.mark.parametrize(("task", "name"), [("classification", "mse"), ("regression", "accuracy"), ("regression", "x")])
 def test_a_tally_refuses_names_it_does_not_have(task: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"no {task} metric is called {name}"):
         build_tally([name], task, 3, CrossEntropy(), 1.0, "cpu")

@@ -131,9 +131,7 @@ def test_wsd_halfway_down() -> None:
     min_delta=st.sampled_from([0.0, 0.55]),
     minimum=st.sampled_from([0.0, 0.2]),
 )
-def test_plateau_is_torchs(
-    higher: bool, values: list[float], patience: int, min_delta: float, minimum: float
-) -> None:
+def test_plateau_is_torchs(higher: bool, values: list[float], patience: int, min_delta: float, minimum: float) -> None:
     """torch's patience is the number of bad evaluations that it lets pass, ours the one that counts."""
     ours = schedules.Plateau(patience, 0.5, min_delta, minimum, higher_is_better=higher)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
@@ -290,8 +288,6 @@ def test_wrong_keys_are_refused(name: str) -> None:
 
 
 def test_the_front_end_stays_without_torch() -> None:
-    code = (
-        "import json, sys, nnopt.spec.lr_decay, nnopt.spec.optimizers; print(json.dumps(list(sys.modules)))"
-    )
+    code = "import json, sys, nnopt.spec.lr_decay, nnopt.spec.optimizers; print(json.dumps(list(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "sklearn", "pandas", "numpy"} & set(json.loads(out))

@@ -13,15 +13,9 @@ from nnopt.cli.common import RunsDir, check_writable, errors_in_a_line, output
 @errors_in_a_line
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the experiment.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for train.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the learning rates as PNG.")
-    ] = None,
-    deep: Annotated[
-        bool, typer.Option("--build/--no-build", help="Also load the data and build every model.")
-    ] = True,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for train.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the learning rates as PNG.")] = None,
+    deep: Annotated[bool, typer.Option("--build/--no-build", help="Also load the data and build every model.")] = True,
     runs_dir: RunsDir = None,
 ) -> None:
     """Check a spec, and print it resolved, its plan and its learning rates. Trains nothing."""
@@ -54,9 +48,7 @@ def check(
     width = max(map(len, curves))
     console.print("learning rate over the budget:")
     for name, rates in curves.items():
-        console.print(
-            f"  {name:<{width}} {sparkline(rates)} {min(rates):.3g} to {max(rates):.3g}", markup=False
-        )
+        console.print(f"  {name:<{width}} {sparkline(rates)} {min(rates):.3g} to {max(rates):.3g}", markup=False)
     if plot:
         plot_rates(curves, plot)
         console.print(f"written: {plot}", soft_wrap=True)

@@ -21,9 +21,7 @@ Parameters = ParamSpec("Parameters")
 
 RunsDir = Annotated[
     Path | None,
-    typer.Option(
-        "--runs-dir", metavar="DIR", help="Folder that holds runs (else NNOPT_RUNS_DIR, else ./runs)."
-    ),
+    typer.Option("--runs-dir", metavar="DIR", help="Folder that holds runs (else NNOPT_RUNS_DIR, else ./runs)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -55,9 +53,7 @@ def errors_in_a_line(command: Callable[Parameters, None]) -> Callable[Parameters
             if Debug.on:
                 raise
             first = (str(error).strip() or "no message").split("\n")[0]
-            print_error(
-                f"{type(error).__name__}: {first} (this is a fault in nnopt; `nnopt --debug ...` shows where)"
-            )
+            print_error(f"{type(error).__name__}: {first} (this is a fault in nnopt; `nnopt --debug ...` shows where)")
             raise typer.Exit(1) from None
 
     return run

@@ -14,19 +14,13 @@ from nnopt.cli.common import AsJson, RunsDir, check_writable, errors_in_a_line, 
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN...", help="Run folders, experiments, variants, globs, or unique tails of them."
-        ),
+        typer.Argument(metavar="RUN...", help="Run folders, experiments, variants, globs, or unique tails of them."),
     ],
     metric: Annotated[str | None, typer.Option("--metric", help="Column of metrics.csv to rank by.")] = None,
     target: Annotated[float | None, typer.Option("--target", help="Value of the metric to time.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write it as Markdown.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Write the curves as PNG.")
-    ] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write it as Markdown.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write the curves as PNG.")] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:

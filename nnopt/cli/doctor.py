@@ -13,9 +13,7 @@ from nnopt.cli.common import AsJson, RunsDir, errors_in_a_line, output, print_js
 def doctor(
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
-    seconds: Annotated[
-        bool, typer.Option("--time", help="Also time a matrix product on each device.")
-    ] = False,
+    seconds: Annotated[bool, typer.Option("--time", help="Also time a matrix product on each device.")] = False,
 ) -> None:
     """Check this installation: versions, devices, data at hand, the runs folder."""
     from nnopt.store.place import runs_folder

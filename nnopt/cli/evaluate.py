@@ -58,9 +58,7 @@ def evaluate(
         table.add_row(name, f"{value:.6g}")
     console.print(table)
     if result.confusion:
-        matrix = Table(
-            title="confusion: rows are true classes", title_justify="left", box=None, pad_edge=False
-        )
+        matrix = Table(title="confusion: rows are true classes", title_justify="left", box=None, pad_edge=False)
         matrix.add_column("")
         for index in range(len(result.confusion)):
             matrix.add_column(str(index), justify="right")

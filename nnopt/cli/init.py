@@ -12,9 +12,7 @@ from nnopt.cli.common import check_writable, errors_in_a_line
 
 @errors_in_a_line
 def init(
-    example: Annotated[
-        str, typer.Argument(metavar="[EXAMPLE]", help="Which example; `--list` names them.")
-    ] = "start",
+    example: Annotated[str, typer.Argument(metavar="[EXAMPLE]", help="Which example; `--list` names them.")] = "start",
     file: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where; default EXAMPLE.yaml.")
     ] = None,
@@ -33,9 +31,7 @@ def init(
             print(f"{name:<{width}}  {description}")
         return
     if example not in known:
-        raise UsageError(
-            f"no example is called '{example}'{nearest(example, known)}; there are {', '.join(known)}"
-        )
+        raise UsageError(f"no example is called '{example}'{nearest(example, known)}; there are {', '.join(known)}")
     path = file or Path(f"{example}.yaml")
     check_writable(path)
     if path.exists():

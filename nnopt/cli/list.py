@@ -12,9 +12,7 @@ from nnopt.cli.common import AsJson, RunsDir, errors_in_a_line, output, print_js
 
 @errors_in_a_line
 def list_runs(
-    runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Only these; default all.")
-    ] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Only these; default all.")] = None,
     tag: Annotated[str | None, typer.Option("--tag", help="Only experiments with this tag.")] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -32,9 +30,7 @@ def list_runs(
     records, problems = read_runs(find_runs(runs, folder) if runs else run_folders(folder))
     for problem in problems:
         print(problem, file=sys.stderr)
-    rows = [
-        _row(record, folder) for record in records if tag is None or tag in record.summary.get("tags", [])
-    ]
+    rows = [_row(record, folder) for record in records if tag is None or tag in record.summary.get("tags", [])]
     if as_json:
         print_json(rows)
         return

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 @errors_in_a_line
 def parts(
-    kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="optimizer, model, data, strategy, ...")
-    ] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="optimizer, model, data, strategy, ...")] = None,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One part of that kind.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,10 +35,7 @@ def parts(
     unions = {kind: UNIONS[kind]} if kind else UNIONS
     if as_json:
         print_json(
-            {
-                union: {part: first_line(spec) for part, spec in kinds.named().items()}
-                for union, kinds in unions.items()
-            }
+            {union: {part: first_line(spec) for part, spec in kinds.named().items()} for union, kinds in unions.items()}
         )
         return
     from rich.table import Table

@@ -36,6 +36,11 @@ class Watcher(Listener, AbstractContextManager["Watcher"]):
         """As the base class says."""
         print(f"{label}: {text}", file=sys.stderr, flush=True)
 
+    def ended(self, label: str, status: str, reason: str) -> None:
+        """As the base class says; what went wrong is said even where progress is not."""
+        if status != "done":
+            print(f"{label}: {status}{_why(status, reason)}", file=sys.stderr, flush=True)
+
 
 class Lines(Watcher):
     """A line when a run starts, every ten seconds, and when it ends."""

@@ -12,9 +12,7 @@ from nnopt.cli.common import check_writable, errors_in_a_line, print_json
 
 @errors_in_a_line
 def schema(
-    file: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")
-    ] = None,
+    file: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")] = None,
 ) -> None:
     """Print the JSON Schema of spec files, for editors that complete and check YAML."""
     from nnopt.spec.json_schema import json_schema

@@ -13,9 +13,7 @@ from nnopt.cli.common import AsJson, RunsDir, check_writable, errors_in_a_line, 
 @errors_in_a_line
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a unique tail of it.")],
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the run's curves as PNG.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the run's curves as PNG.")] = None,
     spec: Annotated[bool, typer.Option("--spec", help="Also print the resolved spec.")] = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -36,7 +34,7 @@ def show(
     console = output()
     console.print(_table(record))
     if spec:
-        console.print((record.folder / "spec.yaml").read_text(), markup=False)
+        console.print((record.folder / "spec.yaml").read_text(), markup=False, soft_wrap=True)
     if plot:
         console.print(f"written: {plot}", soft_wrap=True)
 
@@ -92,10 +90,6 @@ def _table(record: Any) -> Any:
             add(f"test, {weights} weights", shown)
     target = summary.get("target")
     if target:
-        where = (
-            f"reached at step {target['step']}, {target['seconds']:.2f} s"
-            if target["reached"]
-            else "not reached"
-        )
+        where = f"reached at step {target['step']}, {target['seconds']:.2f} s" if target["reached"] else "not reached"
         add("target", f"{target['metric']} {target['value']:g}: {where}")
     return table

@@ -15,20 +15,12 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the experiment.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...", help="Keys laid over every variant, such as optimizer.lr=0.01."
-        ),
+        typer.Argument(metavar="[KEY=VALUE]...", help="Keys laid over every variant, such as optimizer.lr=0.01."),
     ] = None,
     runs_dir: RunsDir = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Runs side by side, each in its own process.")
-    ] = 1,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs and what would become of them.")
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Set old runs aside (never deleted) and begin again.")
-    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs side by side, each in its own process.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and what would become of them.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set old runs aside (never deleted) and begin again.")] = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first run that fails or diverges.")
     ] = False,

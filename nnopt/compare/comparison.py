@@ -89,9 +89,7 @@ class Comparison:
         return pandas.DataFrame([cells(self, row) for row in self.rows])
 
 
-def compare(
-    records: Sequence[RunRecord], metric: str | None = None, target: float | None = None
-) -> Comparison:
+def compare(records: Sequence[RunRecord], metric: str | None = None, target: float | None = None) -> Comparison:
     """Compare runs, grouped over seeds by the hash of their specs.
 
     `metric` is a column of metrics.csv, by default the one by which most runs chose their best weights.
@@ -149,9 +147,7 @@ def _usual_metric(records: Sequence[RunRecord]) -> str:
 def _check_column(records: Sequence[RunRecord], metric: str | None) -> None:
     columns = dict.fromkeys(column for record in records for column in record.curve())
     if metric is not None and columns and metric not in columns:
-        raise UsageError(
-            f"no run has a column '{metric}'{nearest(metric, columns)}; there are {', '.join(columns)}"
-        )
+        raise UsageError(f"no run has a column '{metric}'{nearest(metric, columns)}; there are {', '.join(columns)}")
 
 
 def _row(group: Group, metric: str, higher: bool, asked: Target | None) -> Row:

@@ -66,9 +66,7 @@ def _bare_table() -> Table:
     return Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _render_differences(
-    differing: Mapping[str, Mapping[str, Any]], labels: Sequence[str], console: Console
-) -> None:
+def _render_differences(differing: Mapping[str, Mapping[str, Any]], labels: Sequence[str], console: Console) -> None:
     """One row a key and one column a variant where that fits, else a line a key."""
     table = _bare_table()
     for title in ("the specs differ in", *labels):

@@ -95,10 +95,7 @@ def to_markdown(comparison: Comparison) -> str:
         lines += ["", "The specs differ in:", ""]
         lines += _markdown_table(
             ["key", *labels],
-            [
-                [key, *(show_value(values, label) for label in labels)]
-                for key, values in comparison.differences.items()
-            ],
+            [[key, *(show_value(values, label) for label in labels)] for key, values in comparison.differences.items()],
         )
     return "\n".join(lines).rstrip() + "\n"
 

@@ -37,9 +37,7 @@ def writing_to(folder: Path) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         why = error.strerror or error
-        raise DataError(
-            f"cannot write to {folder} ({why}): {elsewhere('a folder that can be written')}"
-        ) from error
+        raise DataError(f"cannot write to {folder} ({why}): {elsewhere('a folder that can be written')}") from error
     try:
         yield
     finally:

@@ -11,9 +11,7 @@ from nnopt.data.raw import Array, Raw
 from nnopt.data.splits import check_classes, split_rows
 
 
-def prepare(
-    name: str, raw: Raw, *, validation: float, test: float | None, split_seed: int, normalise: str
-) -> Dataset:
+def prepare(name: str, raw: Raw, *, validation: float, test: float | None, split_seed: int, normalise: str) -> Dataset:
     """Split `raw`, fit the normalisation on the training rows, apply it to all.
 
     Args:

@@ -66,9 +66,7 @@ def check_classes(labels: Array, classes: tuple[str, ...], where: str) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if empty:
-        raise DataError(
-            f"{where} has no row of class {', '.join(empty)}; every class needs one to learn from"
-        )
+        raise DataError(f"{where} has no row of class {', '.join(empty)}; every class needs one to learn from")
 
 
 def _count(part: str, amount: float, n: int) -> int:
@@ -81,9 +79,7 @@ def _count(part: str, amount: float, n: int) -> int:
     return int(count)
 
 
-def _take(
-    rows: Array, labels: Array | None, count: int, generator: np.random.RandomState
-) -> tuple[Array, Array]:
+def _take(rows: Array, labels: Array | None, count: int, generator: np.random.RandomState) -> tuple[Array, Array]:
     """`count` of `rows`, drawn at random, and the others."""
     rows = generator.permutation(rows)
     if labels is None:

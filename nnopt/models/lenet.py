@@ -13,9 +13,7 @@ from nnopt.models.layers import ACTIVATIONS, dense_layers
 from nnopt.models.shapes import image_shape
 
 
-def lenet(
-    input_shape: tuple[int, ...], outputs: int, activation: str = "tanh", pool: str = "average"
-) -> nn.Sequential:
+def lenet(input_shape: tuple[int, ...], outputs: int, activation: str = "tanh", pool: str = "average") -> nn.Sequential:
     """LeNet-5 on images [n, channels, height, width] of at least 28x28 pixels; outputs [n, outputs].
 
     Images of less than 32 rows or columns are padded by 2 on each side, as LeCun padded MNIST to 32x32.

@@ -26,13 +26,10 @@ def image_shape(model: str, input_shape: tuple[int, ...], smallest: int = 1) -> 
         DataError: no images, or images with less than `smallest` rows or columns.
     """
     if len(input_shape) != 3:
-        raise DataError(
-            f"model {model} needs images (channels x height x width); data gives {describe(input_shape)}"
-        )
+        raise DataError(f"model {model} needs images (channels x height x width); data gives {describe(input_shape)}")
     channels, height, width = input_shape
     if min(height, width) < smallest:
         raise DataError(
-            f"model {model} needs images of at least {smallest}x{smallest} pixels; "
-            f"data gives {describe(input_shape)}"
+            f"model {model} needs images of at least {smallest}x{smallest} pixels; data gives {describe(input_shape)}"
         )
     return channels, height, width

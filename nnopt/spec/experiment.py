@@ -90,7 +90,7 @@ class RunSettings(Spec):
             _check(lambda name=name: parse_metric(name, self.data.task), ("evaluation", "metrics", index))  # type: ignore[misc]
         for key, column in self._columns_used():
             if column not in TRAINING_COLUMNS:
-                _check(lambda column=column: parse_column(column, self.data.task), key)  # type: ignore[misc]
+                _check(lambda column=column: _validation_metric(column, self.data.task), key)  # type: ignore[misc]
         target = self.evaluation.target
         if target and target.metric not in TRAINING_COLUMNS:
             _check_reachable(target.metric, target.value, self.data.task)
@@ -111,6 +111,18 @@ class RunSettings(Spec):
                 "use bf16 or fp32",
             )
         return self
+
+
+def _validation_metric(column: str, task: Task) -> None:
+    """Refuses a column that no evaluation fills.
+
+    Raises:
+        UsageError: as parse_column, or a metric of the training or the test data.
+    """
+    part, metric = parse_column(column, task)
+    if part != "val":
+        known = ", ".join(TRAINING_COLUMNS)
+        raise UsageError(f"'{column}' is measured at no evaluation: take val_{metric.name}, or one of {known}")
 
 
 def _check(parse: Callable[[], object], key: Path_) -> None:

@@ -23,8 +23,8 @@ class LossSpec(KindSpec):
 
     needs_classes: ClassVar[bool] = False
 
-    l1: float = Field(0.0, ge=0, description="adds l1 · ‖w‖₁ to the objective")
-    l2: float = Field(0.0, ge=0, description="adds l2/2 · ‖w‖² to the objective")
+    l1: float = Field(0.0, ge=0, lt=1e38, description="adds l1 · ‖w‖₁ to the objective")
+    l2: float = Field(0.0, ge=0, lt=1e38, description="adds l2/2 · ‖w‖² to the objective")
     penalise: Literal["weights", "all"] = Field(
         "weights", description="what l1 and l2 cover: weights leaves out biases and norm layers"
     )

@@ -159,7 +159,7 @@ class Resnet(ModelSpec):
     source: ClassVar[str] = "He et al. 2015, arXiv:1512.03385, section 4.2"
 
     kind: Literal["resnet"]
-    depth: int = Field(20, ge=8, description="layers: 8, 14, 20, 32, 44, 56, 110, ... (6n + 2)")
+    depth: int = Field(20, ge=8, le=1202, description="layers: 8, 14, 20, 32, 44, 56, 110, ... (6n + 2)")
     width: int = Field(
         16, gt=0, description="channels of the first stage; the others have twice and four times as many"
     )

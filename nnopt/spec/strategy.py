@@ -74,7 +74,7 @@ class StrategySpec(Spec):
         Constant(kind="constant"), description="how the learning rate changes over the budget"
     )
     clip_norm: float | None = Field(None, gt=0, description="longest gradient allowed, by its 2-norm")
-    clip_value: float | None = Field(None, gt=0, description="largest entry of the gradient allowed")
+    clip_value: float | None = Field(None, gt=0, lt=1e38, description="largest entry of the gradient allowed")
     early_stopping: EarlyStopping | None = Field(None, description="end when a metric stops improving")
     average: Annotated[AverageSpec, AVERAGES] | None = Field(None, description="average of the weights")
     compile: bool = Field(False, description="compile the model with torch.compile")

@@ -210,7 +210,7 @@ class Lbfgs(OptimizerSpec):
     max_eval: int | None = Field(None, gt=0, description="forward and backward passes in a step; null: 5/4 of max_iter")
     tolerance_grad: float = Field(1e-7, ge=0, description="a step ends where no entry of g is larger")
     tolerance_change: float = Field(1e-9, ge=0, description="a step ends where θ or the loss changes less")
-    history_size: int = Field(100, gt=0, description="earlier gradients that are kept")
+    history_size: int = Field(100, gt=0, le=100_000, description="earlier gradients that are kept")
     line_search_fn: Literal["strong_wolfe"] | None = Field(
         None, description="how the length of an iteration is found; null: it is the learning rate"
     )

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import cast
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -155,6 +156,7 @@ def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
         DataError: it does not fit the data, in words.
     """
     outputs = settings.loss.model_outputs(data.task, data.outputs)
+    _check_memory(settings, data, outputs)
     torch.manual_seed(derive(seed, "weights"))
     try:
         model = settings.model.build(data.input_shape, outputs)
@@ -177,6 +179,24 @@ def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise DataError(f"model {settings.model.kind} has no parameters to train")
     return model
+
+
+def _check_memory(settings: RunSettings, data: Dataset, outputs: int) -> None:
+    """Raises DataError where weights and gradients alone would not fit, before the system kills a program for it."""
+    try:
+        with torch.device("meta"):
+            model = settings.model.build(data.input_shape, outputs)
+        count = sum(parameter.numel() for parameter in model.parameters())
+    except (
+        Exception
+    ):  # what does not fit the data is told by the real build; someone else's model may need real tensors
+        return
+    needed, free = 8 * count, psutil.virtual_memory().available
+    if needed > free:
+        raise DataError(
+            f"model {settings.model.kind} has {count:,} parameters: weights and gradients take {needed / 1e9:.1f} GB, "
+            f"and {free / 1e9:.1f} GB of memory are free"
+        )
 
 
 def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) -> None:

@@ -71,8 +71,7 @@ def test_a_diverged_run_ranks_its_variant_last_and_is_left_out_of_the_mean_aloud
     assert (adam.last.mean, adam.last.n) == (0.9, 2)
     assert adam.statuses == {"done": 2, "diverged": 1}
     assert comparison.notes[0] == (
-        "adam: 1 of 3 runs diverged (seed 2 at step 14); it ranks after variants without; "
-        "means are over the other 2."
+        "adam: 1 of 3 runs diverged (seed 2 at step 14); it ranks after variants without; means are over the other 2."
     )
 
 
@@ -96,9 +95,7 @@ def test_variants_without_a_value_rank_after_those_with_a_diverged_run(tmp_path:
 
 
 def test_values_that_are_not_finite_count_as_missing(tmp_path: Path) -> None:
-    comparison = compare(
-        [make_run(tmp_path, "sgd", 0, [0.5, "nan"]), make_run(tmp_path, "sgd", 1, ["inf", 0.7])]
-    )
+    comparison = compare([make_run(tmp_path, "sgd", 0, [0.5, "nan"]), make_run(tmp_path, "sgd", 1, ["inf", 0.7])])
     last = comparison.rows[0].last
     assert last is not None
     assert last.mean == pytest.approx(0.6)
@@ -248,9 +245,7 @@ class TestGroups:
         assert [row.seeds for row in comparison.rows] == [(0, 1), (0,)]
 
     def test_of_several_experiments_carry_its_name(self, tmp_path: Path) -> None:
-        records = [
-            make_run(tmp_path, "sgd", 0, [0.9 - i / 10], experiment=name) for i, name in enumerate("ab")
-        ]
+        records = [make_run(tmp_path, "sgd", 0, [0.9 - i / 10], experiment=name) for i, name in enumerate("ab")]
         assert compare(records).ranking == ("a/sgd", "b/sgd")
 
     def test_of_trials_are_apart(self, tmp_path: Path) -> None:

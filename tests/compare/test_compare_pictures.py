@@ -19,11 +19,7 @@ from nnopt.store.record import RunRecord
 def colours_in(path: Path) -> set[int]:
     """Indices of the palette's colours that the picture has pixels of."""
     pixels = imread(path)[..., :3]
-    return {
-        index
-        for index, name in enumerate(COLOURS)
-        if (np.abs(pixels - to_rgb(name)).max(axis=-1) < 0.01).any()
-    }
+    return {index for index, name in enumerate(COLOURS) if (np.abs(pixels - to_rgb(name)).max(axis=-1) < 0.01).any()}
 
 
 def draw(records: list[RunRecord], path: Path, target: float | None = None) -> np.ndarray:

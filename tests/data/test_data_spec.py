@@ -77,9 +77,7 @@ def test_keys_reach_the_split_and_the_scale():
 @pytest.mark.parametrize("key", ["validation", "test"])
 @pytest.mark.parametrize("value", [0, -3, 0.0, 1.0, 1.5, -0.1, True, "0.2", None, float("nan"), float("inf")])
 def test_an_amount_is_a_share_or_a_count(key, value):
-    with pytest.raises(
-        ValidationError, match="should be a share above 0 and below 1, or a whole number of rows"
-    ):
+    with pytest.raises(ValidationError, match="should be a share above 0 and below 1, or a whole number of rows"):
         Digits(kind="digits", **{key: value})
 
 

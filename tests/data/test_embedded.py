@@ -60,9 +60,7 @@ def test_scikit_learn_torch_and_pandas_are_not_imported_to_read():
 
 def test_without_scikit_learn_the_message_says_so(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        DataError, match=r"digits\.csv\.gz comes with scikit-learn, which is not installed: pip"
-    ):
+    with pytest.raises(DataError, match=r"digits\.csv\.gz comes with scikit-learn, which is not installed: pip"):
         digits.read()
 
 

@@ -133,9 +133,7 @@ def test_a_damaged_file_is_named(small, damage):
 
 def test_content_that_is_not_the_publishers_is_refused(small):
     (small / "fashion_mnist").rename(small / "mnist")
-    with pytest.raises(
-        DataError, match=r"train-images-idx3-ubyte\.gz is damaged: its content is not that of MNIST"
-    ):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is damaged: its content is not that of MNIST"):
         mnist.SOURCE.read(str(small))
 
 

@@ -9,9 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from nnopt.data.normalise import FITS, fit_none, fit_standard, fit_unit
 
-TABLES = arrays.arrays(
-    np.float64, st.tuples(st.integers(2, 30), st.integers(1, 5)), elements=st.floats(-1e4, 1e4)
-)
+TABLES = arrays.arrays(np.float64, st.tuples(st.integers(2, 30), st.integers(1, 5)), elements=st.floats(-1e4, 1e4))
 
 
 @settings(deadline=None, max_examples=50)

@@ -88,9 +88,7 @@ def test_a_class_that_has_no_training_row_is_named():
 
 def test_moving_to_a_device_moves_every_tensor():
     data = prepare("v", VALUES, **KEYS).to("meta")
-    parts = [
-        tensor for part in (data.train, data.validation, data.test) for tensor in (part.inputs, part.targets)
-    ]
+    parts = [tensor for part in (data.train, data.validation, data.test) for tensor in (part.inputs, part.targets)]
     assert {tensor.device.type for tensor in [*parts, data.target_mean, data.target_scale]} == {"meta"}
 
 

@@ -72,9 +72,7 @@ def test_the_stream_of_random_numbers_never_changes():
 
 
 def test_every_row_is_drawn_equally_often():
-    drawn = sum(
-        np.bincount(split_rows(20, None, 5, None, seed).validation, minlength=20) for seed in range(2000)
-    )
+    drawn = sum(np.bincount(split_rows(20, None, 5, None, seed).validation, minlength=20) for seed in range(2000))
     # 2000 draws with p = 1/4: mean 500, standard deviation 19.4; five of them is one in a million.
     assert (np.abs(drawn - 500) < 97).all()
 

@@ -203,9 +203,7 @@ def test_dropout_acts_in_training_only() -> None:
         ),
     ],
 )
-def test_a_model_that_does_not_fit_says_so(
-    kind: str, keys: dict[str, Any], shape: tuple[int, ...], words: str
-) -> None:
+def test_a_model_that_does_not_fit_says_so(kind: str, keys: dict[str, Any], shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(DataError) as error:
         build(kind, shape, 10, **keys)
     assert words in str(error.value)

@@ -126,9 +126,7 @@ def test_the_penalty_and_its_gradient_are_autograds(kind: type[Parameters], firs
     plain, model = network(), network()
     parameters = kind(model, first)
     penalised = [parameter for name, parameter in plain.named_parameters() if name in first]
-    expected = sum(
-        (0.3 * w.abs().sum() + 0.2 / 2 * w.square().sum() for w in penalised), start=torch.zeros(())
-    )
+    expected = sum((0.3 * w.abs().sum() + 0.2 / 2 * w.square().sum() for w in penalised), start=torch.zeros(()))
     torch.testing.assert_close(parameters.penalty(l1=0.3, l2=0.2), expected.detach())
 
     parameters.add_penalty_gradient(l1=0.3, l2=0.2)

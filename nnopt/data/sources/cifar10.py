@@ -162,9 +162,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def _damaged(path: Path, why: str) -> DataError:
-    return DataError(
-        f"{path} is damaged: {why}. Delete it to have it downloaded again, or put the right file there"
-    )
+    return DataError(f"{path} is damaged: {why}. Delete it to have it downloaded again, or put the right file there")
 
 
 SOURCE = CifarSource(

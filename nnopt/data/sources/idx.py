@@ -106,9 +106,7 @@ class IdxSource:
             raise _damaged(path, f"its content is that of {self.mistaken_for[0]}, not of {self.title}")
         values = np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
         if len(shape) == 1 and values.max() >= len(self.classes):
-            raise _damaged(
-                path, f"it has the label {values.max()}, but there are {len(self.classes)} classes"
-            )
+            raise _damaged(path, f"it has the label {values.max()}, but there are {len(self.classes)} classes")
         return values, hashed
 
 
@@ -146,6 +144,4 @@ def _unpack(path: Path, size: int) -> bytes:
 
 
 def _damaged(path: Path, why: str) -> DataError:
-    return DataError(
-        f"{path} is damaged: {why}. Delete it to have it downloaded again, or put the right file there"
-    )
+    return DataError(f"{path} is damaged: {why}. Delete it to have it downloaded again, or put the right file there")

@@ -1,0 +1,98 @@
+"""Whatever stands at whatever key: the spec loads, and then all that is made of it works, or it is refused in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_line import SMALL
+
+from nnopt.compare.rates import learning_rates
+from nnopt.errors import SpecError
+from nnopt.plan import Plan
+from nnopt.spec.base import Spec
+from nnopt.spec.identity import resolved
+from nnopt.spec.loading import load
+from nnopt.spec.merge import merge, nested
+from nnopt.spec.parts import UNIONS
+
+ANYTHING: list[Any] = [
+    None, True, False, 0, 1, -1, 3, 10**240, -(10**240), 0.0, 0.5, 1.0, -0.5, 1e-300, 1e300, "", "x", "auto", "full",
+    "val_loss", "val_accuracy", "train_loss", "../x", "a" * 500, "\x00", "é😀", [], [1], [0.5], [-1], ["accuracy"],
+    ["x", "x"], [None], [[]], [{}], [0.2, 0.1], {}, {"kind": "x"}, {"kind": None}, {"kind": []}, {"kind": "json:loads"},
+    {"epochs": 1}, {"epochs": 1, "steps": 1}, {"steps": 10**240}, {"seconds": 1e-300}, {"epochs": 1e300}, {1: 2},
+]  # fmt: skip
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the fast one where PyYAML has it
+FEW: list[Any] = [None, True, 0, 1, -1, 10**240, 0.5, 1e300, "", "x", [], [0.5], ["x"], {"kind": "x"}]
+
+
+def members() -> Iterator[tuple[str, str]]:
+    """Every union with every of its names."""
+    for union, kinds in UNIONS.items():
+        for name in kinds.named():
+            yield union, name
+
+
+def paths_of(part: type[Spec], at: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The keys of a part."""
+    return [(*at, name) for name in part.model_fields]
+
+
+def survive(path: Path, keys: dict[str, Any]) -> None:
+    """Loads a file and makes of it what the front end makes, or finds it refused in words."""
+    path.write_text(yaml.dump(keys, Dumper=DUMPER, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    try:
+        experiment = load(path)
+    except SpecError as error:
+        for problem in error.problems:
+            assert "\n" not in problem
+            assert "validation error" not in problem
+            assert "Input should" not in problem, problem
+        return
+    run = Plan.of(experiment).runs[0]
+    again = path.with_name("again.yaml")
+    again.write_text(run.as_file(), encoding="utf-8")
+    assert Plan.of(load(again)).runs[0] == run
+    rates = learning_rates(run.settings)
+    assert all(0 <= rate < float("inf") for rate in rates)
+    assert resolved(run.settings)["model"]
+
+
+WHERE = {"data": (), "model": (), "loss": (), "optimizer": (), "lr_decay": ("strategy",), "average": ("strategy",)}
+
+
+@pytest.mark.parametrize(("union", "name"), list(members()))
+def test_any_value_of_any_key_of_a_part(union: str, name: str, tmp_path: Path) -> None:
+    part = UNIONS[union].find(name)
+    at = (*WHERE[union], union)
+    own = {"kind": name, **({"lr": 0.1} if union == "optimizer" else {})}
+    good = merge(SMALL, nested(at, own))
+    for path in paths_of(part, at):
+        for value in FEW:
+            survive(tmp_path / "spec.yaml", merge(good, nested(path, value)))
+
+
+TOP = ["name", "seeds", "tags", "notes", "variants", "data", "model", "loss", "optimizer", "strategy", "budget"]
+BELOW = {
+    "strategy": ["batch_size", "accumulate", "precision", "lr_decay", "clip_norm", "clip_value", "early_stopping",
+                 "average", "compile", "threads"],
+    "budget": ["epochs", "steps", "seconds"],
+    "evaluation": ["every", "at_start", "metrics", "select", "target", "batch_size"],
+    "checkpoint": ["every"],
+    "logging": ["every"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [*TOP, "evaluation", "checkpoint", "logging", "device"])
+def test_any_value_at_the_top(key: str, tmp_path: Path) -> None:
+    for value in ANYTHING:
+        survive(tmp_path / "spec.yaml", {**SMALL, key: value})
+
+
+@pytest.mark.parametrize(("mapping", "key"), [(mapping, key) for mapping, keys in BELOW.items() for key in keys])
+def test_any_value_below(mapping: str, key: str, tmp_path: Path) -> None:
+    for value in ANYTHING:
+        survive(tmp_path / "spec.yaml", {**SMALL, mapping: {**SMALL.get(mapping, {}), key: value}})

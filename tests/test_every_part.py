@@ -1,0 +1,177 @@
+"""Every member of every union trains through the command line: a part without a row in this table fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Ended
+
+from nnopt.spec.base import KindSpec
+from nnopt.spec.data import DataSpec
+from nnopt.spec.lr_decay import LrDecaySpec
+from nnopt.spec.merge import merge
+from nnopt.spec.parts import UNIONS
+
+STEPS = 30
+TINY: dict[str, Any] = {
+    "model": {"hidden": [16]},
+    "strategy": {"batch_size": 64},
+    "budget": {"steps": STEPS},
+    "evaluation": {"every": {"steps": 10}, "at_start": True},
+    "logging": {"every": 1},
+    "device": "cpu",
+}
+
+
+def optimizer(kind: str, lr: float, **keys: Any) -> dict[str, Any]:
+    """The change that takes an optimizer with a rate that suits it."""
+    return {"optimizer": {"kind": kind, "lr": lr, **keys}}
+
+
+def decay(kind: str, **keys: Any) -> dict[str, Any]:
+    """The change that takes a schedule, with a warm-up."""
+    return {"strategy": {"lr_decay": {"kind": kind, "warmup": 0.1, **keys}}, "optimizer": {"lr": 0.5}}
+
+
+ENLARGED = {"data": {"kind": "enlarged:EnlargedDigits"}, "optimizer": {"kind": "adam", "lr": 0.003}}
+REAL_VALUED = {"data": {"kind": "diabetes"}, "optimizer": {"lr": 0.05}}
+IMAGES = {"strategy": {"batch_size": 500}, "model": {"hidden": [8]}, "optimizer": {"kind": "adam", "lr": 0.01}}
+
+# For each union and each of its names, what is changed in the small spec.
+TABLE: dict[str, dict[str, dict[str, Any]]] = {
+    "optimizer": {
+        "gd": optimizer("gd", 0.5) | {"strategy": {"batch_size": "full"}},
+        "sgd": optimizer("sgd", 0.1, momentum=0.9, nesterov=True, weight_decay=1e-4),
+        "momentum": optimizer("momentum", 0.5),
+        "norm_adaptive": optimizer("norm_adaptive", 0.5),
+        "adagrad": optimizer("adagrad", 0.05, epsilon="outside"),
+        "rmsprop": optimizer("rmsprop", 0.003, centered=True, momentum=0.5),
+        "adam": optimizer("adam", 0.01, amsgrad=True),
+        "adamw": optimizer("adamw", 0.01),
+        "nadam": optimizer("nadam", 0.01),
+        "radam": optimizer("radam", 0.03),
+        "adadelta": optimizer("adadelta", 10.0),
+        "adamax": optimizer("adamax", 0.02),
+        "adafactor": optimizer("adafactor", 0.1),
+        "lbfgs": optimizer("lbfgs", 0.5, max_iter=4, line_search_fn="strong_wolfe"),
+        "muon": optimizer("muon", 0.02),
+    },
+    "model": {
+        "linear": {},
+        "mlp": {"model": {"hidden": [16, 8], "activation": "silu", "norm": "batch", "dropout": 0.1}},
+        "cnn": {"model": {"kind": "cnn", "blocks": [{"channels": 4, "norm": "batch", "pool": "max"}], "hidden": [16]}},
+        "lenet": ENLARGED,
+        "resnet": {"model": {"kind": "resnet", "depth": 8, "width": 4}},
+    },
+    "loss": {
+        "mse": {"loss": {"l1": 1e-5}},
+        "mae": REAL_VALUED,
+        "huber": REAL_VALUED,
+        "cross_entropy": {"loss": {"label_smoothing": 0.1, "class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 1]}},
+        "bce": {"data": {"kind": "breast_cancer"}, "loss": {"kind": "bce", "l2": 1e-3}},
+    },
+    "lr_decay": {
+        "constant": decay("constant"),
+        "step": decay("step", every=0.4),
+        "multistep": decay("multistep", at=[0.3, 0.6]),
+        "exponential": decay("exponential"),
+        "polynomial": decay("polynomial"),
+        "linear": decay("linear"),
+        "cosine": decay("cosine"),
+        "cosine_restarts": decay("cosine_restarts", growth=2.0),
+        "inverse_sqrt": decay("inverse_sqrt"),
+        "one_cycle": decay("one_cycle"),
+        "cyclic": decay("cyclic"),
+        "wsd": decay("wsd", shape="sqrt"),
+        "plateau": decay("plateau", patience=1, min_delta=10.0, factor=0.5),
+    },
+    "average": {
+        "ema": {"strategy": {"average": {"kind": "ema", "decay": 0.8}}},
+        "swa": {"strategy": {"average": {"kind": "swa", "start": 0.3, "every": {"steps": 2}}}},
+    },
+    "data": {
+        "digits": {},
+        "breast_cancer": {},
+        "diabetes": {"loss": {"kind": "mse"}},
+        "wine": {"strategy": {"batch_size": 16}},
+        "mnist": IMAGES,
+        "fashion_mnist": IMAGES,
+        "cifar10": IMAGES,
+    },
+}  # fmt: skip
+ROWS = [(union, name) for union, rows in TABLE.items() for name in rows]
+
+
+def test_the_table_has_a_row_for_every_part_and_no_other() -> None:
+    table = {union: set(rows) for union, rows in TABLE.items()}
+    assert table == {union: set(kinds.named()) for union, kinds in UNIONS.items()}
+
+
+def own_keys(union: str, name: str) -> dict[str, Any]:
+    """The change that takes the part itself, where the row does not say it."""
+    if union == "lr_decay":
+        return {"strategy": {"lr_decay": {"kind": name}}}
+    if union == "average":
+        return {"strategy": {"average": {"kind": name}}}
+    return {union: {"kind": name}}
+
+
+def spec_of(union: str, name: str) -> dict[str, Any]:
+    """The whole change for one row."""
+    return merge(merge(TINY, own_keys(union, name)), TABLE[union][name])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def skip_without_data(part: type[KindSpec], name: str) -> None:
+    """Passes over a data set that is not at hand, and says so."""
+    assert issubclass(part, DataSpec)
+    if reason := part.model_validate({"kind": name}).available():
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize(("union", "name"), ROWS)
+def test_a_part_trains_and_lowers_the_loss(
+    union: str, name: str, cli: Callable[..., Ended], write_spec: Callable[..., Path], runs: Path
+) -> None:
+    part = UNIONS[union].find(name)
+    if union == "data":
+        skip_without_data(part, name)
+    cli("train", write_spec(spec_of(union, name)), "--quiet")
+    (folder,) = (path.parent for path in runs.glob("small/*/seed-0/summary.json"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "done"
+    assert summary["steps"] == STEPS
+    spec = summary["spec"]
+    used = spec["strategy"][union] if union in ("lr_decay", "average") else spec[union]
+    assert used["kind"] == name
+    rows = rows_of(folder / "metrics.csv")
+    losses = [float(row["val_loss"]) for row in rows]
+    assert [row["step"] for row in rows] == ["0", "10", "20", "30"]
+    assert all(map(math.isfinite, losses))
+    assert losses[-1] < 0.97 * losses[0], losses
+    if union == "lr_decay":
+        assert_rates_follow(part, used, folder, spec["optimizer"]["lr"])
+    if union == "optimizer":
+        evaluations = summary["gradient_evaluations"]
+        assert evaluations > STEPS if name == "lbfgs" else evaluations == STEPS
+
+
+def assert_rates_follow(part: type[KindSpec], keys: dict[str, Any], folder: Path, lr: float) -> None:
+    """steps.csv holds the rates that the schedule gives."""
+    schedule = part.model_validate(keys)
+    assert isinstance(schedule, LrDecaySpec)
+    rates = [float(row["lr"]) for row in rows_of(folder / "steps.csv")]
+    wanted = [lr * schedule.multiplier(step / STEPS, (step + 1) / STEPS) for step in range(STEPS)]
+    if schedule.plateau() is not None:  # no evaluation improves the one at the start by 10, so that each halves it
+        wanted = [rate * 0.5 ** (step // 10) for step, rate in enumerate(wanted)]
+    assert rates == pytest.approx(wanted)
