@@ -189,7 +189,7 @@ def _check_memory(settings: RunSettings, data: Dataset, outputs: int) -> None:
         count = sum(parameter.numel() for parameter in model.parameters())
     except (
         Exception
-    ):  # what does not fit the data is told by the real build; someone else's model may need real tensors
+    ):  # what does not fit the data is told by the real build
         return
     needed, free = 8 * count, psutil.virtual_memory().available
     if needed > free:
