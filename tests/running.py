@@ -23,9 +23,9 @@ from nnopt.store.record import RunRecord
 from nnopt.train import checkpoint
 from nnopt.train.experiment import Options, train_plan
 from nnopt.train.listener import Listener
-from nnopt.train.loop import Session
 from nnopt.train.memory import PeakMemory
 from nnopt.train.output import StepRecorder, Tables
+from nnopt.train.session import Session
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState

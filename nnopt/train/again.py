@@ -9,7 +9,7 @@ from nnopt.plan import Plan, RunSpec
 from nnopt.spec.loading import load
 from nnopt.train import checkpoint
 from nnopt.train.evaluation import Result
-from nnopt.train.loop import evaluate_part
+from nnopt.train.judging import evaluate_part
 from nnopt.train.runner import SPEC
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.state import TrainState

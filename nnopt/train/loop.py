@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from nnopt.errors import DivergedError
-from nnopt.plan import RunSpec
-from nnopt.spec.metric_names import higher_is_better
-from nnopt.train import checkpoint
-from nnopt.train.evaluation import Result, evaluate
 from nnopt.train.horizon import Period
-from nnopt.train.listener import Listener, Moment
-from nnopt.train.memory import PeakMemory
-from nnopt.train.output import StepRecorder, Tables
-from nnopt.train.setup import Setup
-from nnopt.train.signals import StopRequest
-from nnopt.train.state import Means, Row, TrainState, generator_states, set_generator_states
+from nnopt.train.judging import judge
+from nnopt.train.listener import Moment
+from nnopt.train.session import Session, flush, save_state
+from nnopt.train.state import generator_states, set_generator_states
 
 PULSE_SECONDS = 0.1  # how often a watcher hears of a run
 BUDGET_USED = "the budget is used up"
-
-
-@dataclass
-class Session:
-    """One sitting of a run: what it is, where it writes, who listens, who may stop it."""
-
-    run: RunSpec
-    setup: Setup
-    state: TrainState
-    folder: Path
-    tables: Tables
-    recorder: StepRecorder
-    memory: PeakMemory
-    listener: Listener
-    stop: StopRequest
 
 
 def train(session: Session) -> str:
@@ -50,19 +25,10 @@ def train(session: Session) -> str:
         Interrupted: a signal came; the state is checkpointed.
         DiskError: the disk refused a write.
     """
-    setup, state = session.setup, session.state
-    settings, backward, horizon = setup.settings, setup.backward, setup.horizon
-    clock, progress, recorder = state.clock, state.progress, session.recorder
-    decay = settings.strategy.lr_decay
-    finite = state.scaler.finite if state.scaler else None
-    samples = len(setup.data.train)
-    evaluations = Period(settings.evaluation.every, samples)
-    checkpoints = Period(settings.checkpoint.every, samples) if settings.checkpoint.every else None
-    periods = evaluations.passed(progress.step, progress.samples, clock.read())
-    kept = checkpoints.passed(progress.step, progress.samples, clock.read()) if checkpoints else 0
-    backward.evaluations = progress.gradient_evaluations
-    saved = progress.step
-    pulse = Pulse(session)
+    settings, state = session.setup.settings, session.state
+    progress, clock = state.progress, state.clock
+    agenda, pulse = Agenda(session), Pulse(session)
+    session.setup.backward.evaluations = progress.gradient_evaluations
     lr = settings.optimizer.lr
 
     if settings.strategy.compile:
@@ -70,55 +36,93 @@ def train(session: Session) -> str:
     if settings.evaluation.at_start and progress.step == 0 and progress.last_row is None:
         judge(session, lr)
     clock.switch("train")
-    while not horizon.used_up(progress.step, progress.samples, clock.read()):
-        if state.stopping and state.stopping.reached:
-            break
+    while not (agenda.is_over(clock.read()) or (state.stopping and state.stopping.reached)):
         if session.stop.code is not None:
-            with clock.account("logging"):
-                recorder.flush(progress.step, state.means, progress)
-            save_state(session)
+            agenda.keep()
             session.stop.raise_if_set()
-
-        before, after = horizon.shares(progress.step, progress.samples, clock.read())
-        lr = settings.optimizer.lr * decay.multiplier(before, after)
-        if state.plateau:
-            lr *= state.plateau.multiplier
-        rows = setup.order.take(state.position, horizon.batch_size(before))
-        backward.begin(rows, norm_wanted=recorder.logs(progress.step + 1))
-        state.optimizer.step(backward, lr, finite)
-        if state.scaler:
-            state.scaler.update()
-        assert backward.loss is not None
-        progress.step += 1
-        progress.samples += samples if rows is None else len(rows)
-        progress.gradient_evaluations = backward.evaluations
-        recorder.add(backward.loss, lr, backward.gradient_norm)
-
+        share, lr = update(session)
         now = clock.read()
         if state.average:
-            state.average.update(before, progress.step, progress.samples, now)
-        passed = evaluations.passed(progress.step, progress.samples, now)
-        if passed > periods or horizon.used_up(progress.step, progress.samples, now):
-            periods = passed
+            state.average.update(share, progress.step, progress.samples, now)
+        if agenda.evaluation_is_due(now):
             judge(session, lr)
-            if checkpoints is None:
-                save_state(session)
-                saved = progress.step
+            if agenda.keeps_at_evaluations:
+                agenda.keep()
         elif now > pulse.next:
-            pulse.beat(after, lr)
-        if checkpoints and (count := checkpoints.passed(progress.step, progress.samples, now)) > kept:
-            kept = count
-            with clock.account("logging"):
-                recorder.flush(progress.step, state.means, progress)
-            save_state(session)
-            saved = progress.step
+            pulse.beat(share, lr)
+        if agenda.checkpoint_is_due(now):
+            agenda.keep()
 
     if progress.last_row is None or progress.last_row["step"] != progress.step:
         judge(session, lr)  # a budget of seconds that ran out between two looks at the clock
-        saved = -1
-    if saved != progress.step:
-        save_state(session)
+        agenda.keep()
+    elif agenda.kept_step != progress.step:
+        agenda.keep()
     return state.stopping.reason if state.stopping and state.stopping.reached else BUDGET_USED
+
+
+def update(session: Session) -> tuple[float, float]:
+    """One update of the weights; the share of the budget it began at, and its learning rate."""
+    setup, state = session.setup, session.state
+    progress, backward, strategy = state.progress, setup.backward, setup.settings.strategy
+    before, after = setup.horizon.shares(progress.step, progress.samples, state.clock.read())
+    lr = setup.settings.optimizer.lr * strategy.lr_decay.multiplier(before, after)
+    if state.plateau:
+        lr *= state.plateau.multiplier
+    rows = setup.order.take(state.position, setup.horizon.batch_size(before))
+    backward.begin(rows, norm_wanted=session.recorder.logs(progress.step + 1))
+    if state.scaler is None:
+        state.optimizer.step(backward, lr)
+    else:
+        state.optimizer.step(backward, lr, state.scaler.finite)
+        state.scaler.update()
+    assert backward.loss is not None
+    progress.step += 1
+    progress.samples += setup.order.samples if rows is None else rows.shape[0]
+    progress.gradient_evaluations = backward.evaluations
+    session.recorder.add(backward.loss, lr, backward.gradient_norm)
+    return before, lr
+
+
+class Agenda:
+    """What is due after an update: the end, an evaluation, a checkpoint."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.progress = session.state.progress
+        settings, samples = session.setup.settings, session.setup.order.samples
+        every = settings.checkpoint.every
+        self.keeps_at_evaluations = every is None
+        self.evaluations = Period(settings.evaluation.every, samples)
+        self.checkpoints = Period(every or settings.evaluation.every, samples)
+        now = session.state.clock.read()
+        self.evaluated = self.evaluations.passed(self.progress.step, self.progress.samples, now)
+        self.kept = self.checkpoints.passed(self.progress.step, self.progress.samples, now)
+        self.kept_step = self.progress.step
+
+    def is_over(self, now: float) -> bool:
+        """Whether the budget is used up at `now` training seconds."""
+        return self.session.setup.horizon.used_up(self.progress.step, self.progress.samples, now)
+
+    def evaluation_is_due(self, now: float) -> bool:
+        """Whether a period has ended since this was last asked, or the budget."""
+        before = self.evaluated
+        self.evaluated = self.evaluations.passed(self.progress.step, self.progress.samples, now)
+        return self.evaluated > before or self.is_over(now)
+
+    def checkpoint_is_due(self, now: float) -> bool:
+        """Whether a period of `checkpoint.every` has ended since this was last asked."""
+        if self.keeps_at_evaluations:
+            return False
+        before = self.kept
+        self.kept = self.checkpoints.passed(self.progress.step, self.progress.samples, now)
+        return self.kept > before
+
+    def keep(self) -> None:
+        """Writes a checkpoint of the present step."""
+        flush(self.session)
+        save_state(self.session)
+        self.kept_step = self.progress.step
 
 
 class Pulse:
@@ -133,151 +137,13 @@ class Pulse:
         """Reads the losses since the last beat (an accelerator is not waited for) and passes them on."""
         session, progress = self.session, self.session.state.progress
         if session.setup.device.type == "cpu":
-            with session.state.clock.account("logging"):
-                session.recorder.flush(progress.step, session.state.means, progress)
+            flush(session)
         now = (time.perf_counter(), progress.samples)
         rate = (now[1] - self._before[1]) / max(now[0] - self._before[0], 1e-9)
         self._before = now
         loss = math.nan if progress.last_loss is None else progress.last_loss
         session.listener.moment(session.run.label, Moment(progress.step, share, loss, lr, rate))
         self.next = session.state.clock.read() + PULSE_SECONDS
-
-
-def judge(session: Session, lr: float) -> None:
-    """Evaluates on the validation data, writes the row, and takes in what follows from it."""
-    setup, state, progress = session.setup, session.state, session.state.progress
-    with state.clock.account("logging"):
-        session.recorder.flush(progress.step, state.means, progress)
-    with state.clock.account("evaluation"):
-        result = evaluate_part(setup, state, "validation")
-    if not math.isfinite(result.values["loss"]):
-        raise DivergedError(progress.step, progress.last_loss)
-    with state.clock.account("logging"):
-        progress.memory_peak_bytes = max(progress.memory_peak_bytes, session.memory.read())
-        row = make_row(setup, state, result, lr)
-        better = take_bests(row, progress.bests)
-        if setup.settings.select in better:
-            save_best(session, setup.settings.select)
-        target = setup.settings.evaluation.target
-        if target and progress.target is None and reaches(row.get(target.metric), target.metric, target.value):
-            progress.target = row
-        if state.plateau:
-            state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
-        if state.stopping:
-            state.stopping.update(_number(row, state.stopping.spec.metric))
-        session.tables.add_row(row)
-        progress.last_row = row
-        state.means = Means(train_seconds=state.clock.seconds["train"], samples=progress.samples)
-        session.listener.row(session.run.label, row)
-
-
-def _number(row: Row, column: str) -> float:
-    """A value of a row, NaN where it is missing."""
-    value = row[column]
-    return math.nan if value is None else float(value)
-
-
-def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:
-    """Metrics on "validation" or "test" data, of the averaged weights where there are."""
-
-    def run() -> Result:
-        return evaluate(
-            setup.forward,
-            getattr(setup.data, part),
-            setup.data,
-            setup.loss,
-            setup.metrics,
-            setup.settings.evaluation.batch_size,
-            setup.autocast,
-        )
-
-    if state.average is None:
-        return run()
-    with state.average.in_place():
-        return run()
-
-
-def make_row(setup: Setup, state: TrainState, result: Result, lr: float) -> Row:
-    """One row of metrics.csv."""
-    progress, means = state.progress, state.means
-    seconds = state.clock.seconds["train"]
-    spent = seconds - means.train_seconds
-    gap = None if means.loss is None else result.values["loss"] - means.loss
-    return {
-        "step": progress.step,
-        "epoch": progress.samples / len(setup.data.train),
-        "samples": progress.samples,
-        "train_seconds": seconds,
-        "lr": lr,
-        "train_loss": means.loss,
-        **{f"val_{name}": value for name, value in result.values.items()},
-        "generalisation_gap": gap,
-        "grad_norm": means.norm,
-        "gradient_evaluations": progress.gradient_evaluations,
-        "samples_per_second": (progress.samples - means.samples) / spent if spent > 0 else None,
-        "memory_peak_bytes": progress.memory_peak_bytes,
-    }
-
-
-def take_bests(row: Row, bests: dict[str, dict[str, float | int]]) -> set[str]:
-    """Notes new best values by column, and returns the columns that have one."""
-    better = set()
-    for column, value in row.items():
-        if value is None or not (column.startswith("val_") or column == "train_loss"):
-            continue
-        old = bests.get(column)
-        sign = 1 if higher_is_better(column) else -1
-        if old is None or sign * value > sign * old["value"]:
-            bests[column] = {"value": value, "step": int(row["step"] or 0)}
-            better.add(column)
-    return better
-
-
-def reaches(value: float | None, column: str, wanted: float) -> bool:
-    """Whether a value is at least as good as the target."""
-    if value is None:
-        return False
-    return value >= wanted if higher_is_better(column) else value <= wanted
-
-
-def save_state(session: Session) -> None:
-    """Writes the whole state as the newest checkpoint."""
-    with session.state.clock.account("checkpoint"):
-        state = session.state.state_dict()
-        folder = session.folder / checkpoint.FOLDER
-        checkpoint.save_last(folder, {"identity": identity(session.run), "state": state})
-
-
-def save_best(session: Session, column: str) -> None:
-    """Writes the weights that were just evaluated (averaged ones, where there is an average)."""
-    state = session.state
-
-    def save() -> None:
-        best = state.progress.bests[column]
-        content: dict[str, Any] = {
-            "identity": identity(session.run),
-            "metric": column,
-            **best,
-            "model": dict(state.model.state_dict()),
-        }
-        checkpoint.save(session.folder / checkpoint.FOLDER / checkpoint.BEST, content)
-
-    with state.clock.account("checkpoint"):
-        if state.average is None:
-            save()
-        else:
-            with state.average.in_place():
-                save()
-
-
-def identity(run: RunSpec) -> dict[str, Any]:
-    """What a checkpoint is of."""
-    return {
-        "run": run.label,
-        "spec_hash": run.hash,
-        "hash_without_budget": run.hash_without_budget,
-        "seed": run.seed,
-    }
 
 
 def warm_up(session: Session) -> None:

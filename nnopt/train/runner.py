@@ -16,10 +16,12 @@ from nnopt.store.place import Place, place, set_aside
 from nnopt.store.record import SUMMARY, SUMMARY_SCHEMA, RunRecord
 from nnopt.train import checkpoint
 from nnopt.train.environment import describe
+from nnopt.train.judging import evaluate_part
 from nnopt.train.listener import Listener
-from nnopt.train.loop import Session, evaluate_part, train
+from nnopt.train.loop import train
 from nnopt.train.memory import PeakMemory
 from nnopt.train.output import RunLog, StepRecorder, Tables
+from nnopt.train.session import Session
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState

@@ -117,20 +117,7 @@ def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[S
         plateau=settings.strategy.lr_decay.plateau(),
         stopping=Stopping(stopping) if stopping else None,
     )
-    backward = Pass(
-        model=forward,
-        loss_function=loss,
-        parameters=parameters,
-        data=data.train,
-        autocast=context,
-        l1=settings.loss.l1,
-        l2=settings.loss.l2,
-        clip_norm=settings.strategy.clip_norm,
-        clip_value=settings.strategy.clip_value,
-        accumulate=settings.strategy.accumulate,
-        scaler=scaler,
-        objective_needed=settings.optimizer.evaluations_vary,
-    )
+    backward = build_pass(settings, forward, loss, parameters, data, context, scaler)
     setup = Setup(
         settings=settings,
         seed=run.seed,
@@ -147,6 +134,32 @@ def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[S
         autocast=context,
     )
     return setup, state
+
+
+def build_pass(
+    settings: RunSettings,
+    forward: nn.Module,
+    loss: Loss,
+    parameters: Parameters,
+    data: Dataset,
+    context: Callable[[], AbstractContextManager[object]],
+    scaler: LossScaler | None,
+) -> Pass:
+    """The forward and backward pass that the optimizer calls."""
+    return Pass(
+        model=forward,
+        loss_function=loss,
+        parameters=parameters,
+        data=data.train,
+        autocast=context,
+        l1=settings.loss.l1,
+        l2=settings.loss.l2,
+        clip_norm=settings.strategy.clip_norm,
+        clip_value=settings.strategy.clip_value,
+        accumulate=settings.strategy.accumulate,
+        scaler=scaler,
+        objective_needed=settings.optimizer.evaluations_vary,
+    )
 
 
 def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
@@ -187,9 +200,7 @@ def _check_memory(settings: RunSettings, data: Dataset, outputs: int) -> None:
         with torch.device("meta"):
             model = settings.model.build(data.input_shape, outputs)
         count = sum(parameter.numel() for parameter in model.parameters())
-    except (
-        Exception
-    ):  # what does not fit the data is told by the real build
+    except Exception:  # what does not fit the data is told by the real build
         return
     needed, free = 8 * count, psutil.virtual_memory().available
     if needed > free:

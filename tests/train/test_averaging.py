@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nnopt.train import loop
 from nnopt.train.evaluation import evaluate
-from nnopt.train.loop import Session
+from nnopt.train.session import Session
 
 MODEL = {"norm": "batch", "hidden": [12]}
 Weights = dict[str, Tensor]

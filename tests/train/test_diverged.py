@@ -11,7 +11,7 @@ import pytest
 from running import Starter, StopAfter, Told, fit, open_session, rows_of, summary_of, write_digits
 
 from nnopt.errors import DivergedError, Interrupted
-from nnopt.train import loop
+from nnopt.train import judging, loop
 
 # A quadratic loss on a linear model with a rate far too high: the loss grows by a factor a step until it overflows.
 SPEC: dict[str, Any] = {
@@ -92,14 +92,14 @@ def test_the_listener_hears_why(tmp_path: Path) -> None:
 def test_a_validation_loss_that_is_not_finite_diverges_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: float
 ) -> None:
-    evaluate = loop.evaluate
+    evaluate = judging.evaluate
 
     def broken(*args: Any) -> Any:
         result = evaluate(*args)
         result.values["loss"] = bad
         return result
 
-    monkeypatch.setattr(loop, "evaluate", broken)
+    monkeypatch.setattr(judging, "evaluate", broken)
     session = open_session(tmp_path)
     with pytest.raises(DivergedError) as caught:
         loop.train(session)

@@ -16,7 +16,7 @@ from running import SAMPLES, STEPS_AN_EPOCH, StopAfter, Told, fit, fit_one, open
 from nnopt.errors import Interrupted
 from nnopt.spec.strategy import EarlyStopping, StrategySpec
 from nnopt.spec.timing import Budget, Every
-from nnopt.train import loop
+from nnopt.train import judging, loop
 from nnopt.train.clock import ACCOUNTS, Clock
 from nnopt.train.horizon import Horizon, Period
 from nnopt.train.stopping import Stopping
@@ -139,7 +139,7 @@ def test_the_test_data_is_read_once_for_each_set_of_weights_when_the_run_is_over
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], tests: list[str]
 ) -> None:
     events: list[str] = []
-    evaluate = loop.evaluate
+    evaluate = judging.evaluate
 
     def noting(model: Any, part: Any, data: Any, *rest: Any) -> Any:
         events.extend(name for name in ("train", "validation", "test") if getattr(data, name) is part)
@@ -149,7 +149,7 @@ def test_the_test_data_is_read_once_for_each_set_of_weights_when_the_run_is_over
         def ended(self, label: str, status: str, reason: str) -> None:
             events.append(status)
 
-    monkeypatch.setattr(loop, "evaluate", noting)
+    monkeypatch.setattr(judging, "evaluate", noting)
     with pytest.raises(Interrupted):
         fit(tmp_path, changes, StopAfter(2))
     assert set(events) == {"validation"}
@@ -344,7 +344,7 @@ def test_the_accounts_of_a_run_add_up_to_its_wall_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("what", "account"),
-    [("nnopt.train.loop.evaluate_part", "evaluation"), ("nnopt.train.checkpoint.save_last", "checkpoint")],
+    [("nnopt.train.judging.evaluate_part", "evaluation"), ("nnopt.train.checkpoint.save_last", "checkpoint")],
 )
 def test_slow_evaluations_and_checkpoints_do_not_count_as_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, account: str

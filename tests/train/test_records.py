@@ -18,7 +18,7 @@ from nnopt.plan import Plan
 from nnopt.spec.loading import load
 from nnopt.train.again import evaluate_again
 from nnopt.train.environment import _git
-from nnopt.train.loop import take_bests
+from nnopt.train.judging import take_bests
 
 KEYS = {
     *("schema", "experiment", "variant", "seed", "tags", "notes", "status", "reason", "spec", "spec_hash"),

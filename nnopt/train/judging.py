@@ -1,0 +1,108 @@
+"""An evaluation and what follows from it: a row, new bests, the target, a plateau, early stopping."""
+
+from __future__ import annotations
+
+import math
+
+from nnopt.errors import DivergedError
+from nnopt.spec.metric_names import higher_is_better
+from nnopt.train.evaluation import Result, evaluate
+from nnopt.train.session import Session, flush, save_best
+from nnopt.train.setup import Setup
+from nnopt.train.state import Means, Row, TrainState
+
+
+def judge(session: Session, lr: float) -> None:
+    """Evaluates on the validation data, writes the row, and takes in what follows from it."""
+    setup, state, progress = session.setup, session.state, session.state.progress
+    flush(session)
+    with state.clock.account("evaluation"):
+        result = evaluate_part(setup, state, "validation")
+    if not math.isfinite(result.values["loss"]):
+        raise DivergedError(progress.step, progress.last_loss)
+    with state.clock.account("logging"):
+        progress.memory_peak_bytes = max(progress.memory_peak_bytes, session.memory.read())
+        row = make_row(setup, state, result, lr)
+        better = take_bests(row, progress.bests)
+        if setup.settings.select in better:
+            save_best(session, setup.settings.select)
+        target = setup.settings.evaluation.target
+        if target and progress.target is None and reaches(row.get(target.metric), target.metric, target.value):
+            progress.target = row
+        if state.plateau:
+            state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
+        if state.stopping:
+            state.stopping.update(_number(row, state.stopping.spec.metric))
+        session.tables.add_row(row)
+        progress.last_row = row
+        state.means = Means(train_seconds=state.clock.seconds["train"], samples=progress.samples)
+        session.listener.row(session.run.label, row)
+
+
+def _number(row: Row, column: str) -> float:
+    """A value of a row, NaN where it is missing."""
+    value = row[column]
+    return math.nan if value is None else float(value)
+
+
+def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:
+    """Metrics on "validation" or "test" data, of the averaged weights where there are."""
+
+    def run() -> Result:
+        return evaluate(
+            setup.forward,
+            getattr(setup.data, part),
+            setup.data,
+            setup.loss,
+            setup.metrics,
+            setup.settings.evaluation.batch_size,
+            setup.autocast,
+        )
+
+    if state.average is None:
+        return run()
+    with state.average.in_place():
+        return run()
+
+
+def make_row(setup: Setup, state: TrainState, result: Result, lr: float) -> Row:
+    """One row of metrics.csv."""
+    progress, means = state.progress, state.means
+    seconds = state.clock.seconds["train"]
+    spent = seconds - means.train_seconds
+    gap = None if means.loss is None else result.values["loss"] - means.loss
+    return {
+        "step": progress.step,
+        "epoch": progress.samples / len(setup.data.train),
+        "samples": progress.samples,
+        "train_seconds": seconds,
+        "lr": lr,
+        "train_loss": means.loss,
+        **{f"val_{name}": value for name, value in result.values.items()},
+        "generalisation_gap": gap,
+        "grad_norm": means.norm,
+        "gradient_evaluations": progress.gradient_evaluations,
+        "samples_per_second": (progress.samples - means.samples) / spent if spent > 0 else None,
+        "memory_peak_bytes": progress.memory_peak_bytes,
+    }
+
+
+def take_bests(row: Row, bests: dict[str, dict[str, float | int]]) -> set[str]:
+    """Notes new best values by column, and returns the columns that have one."""
+    better = set()
+    for column, value in row.items():
+        if value is None or not (column.startswith("val_") or column == "train_loss"):
+            continue
+        old = bests.get(column)
+        sign = 1 if higher_is_better(column) else -1
+        if old is None or sign * value > sign * old["value"]:
+            bests[column] = {"value": value, "step": int(row["step"] or 0)}
+            better.add(column)
+    return better
+
+
+def reaches(value: float | None, column: str, wanted: float) -> bool:
+    """Whether a value is at least as good as the target."""
+    if value is None:
+        return False
+    return value >= wanted if higher_is_better(column) else value <= wanted

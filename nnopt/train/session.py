@@ -1,0 +1,82 @@
+"""One sitting of a run, from its start or resumption to its end or interruption; and what it keeps on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnopt.plan import RunSpec
+from nnopt.train import checkpoint
+from nnopt.train.listener import Listener
+from nnopt.train.memory import PeakMemory
+from nnopt.train.output import StepRecorder, Tables
+from nnopt.train.setup import Setup
+from nnopt.train.signals import StopRequest
+from nnopt.train.state import TrainState
+
+
+@dataclass
+class Session:
+    """One sitting of a run: what it is, where it writes, who listens, who may stop it."""
+
+    run: RunSpec
+    setup: Setup
+    state: TrainState
+    folder: Path
+    tables: Tables
+    recorder: StepRecorder
+    memory: PeakMemory
+    listener: Listener
+    stop: StopRequest
+
+
+def flush(session: Session) -> None:
+    """Writes the logged steps so far, and adds their losses to the means.
+
+    Raises:
+        DivergedError: one of the losses is not finite.
+    """
+    state = session.state
+    with state.clock.account("logging"):
+        session.recorder.flush(state.progress.step, state.means, state.progress)
+
+
+def save_state(session: Session) -> None:
+    """Writes the whole state as the newest checkpoint."""
+    with session.state.clock.account("checkpoint"):
+        state = session.state.state_dict()
+        folder = session.folder / checkpoint.FOLDER
+        checkpoint.save_last(folder, {"identity": identity(session.run), "state": state})
+
+
+def save_best(session: Session, column: str) -> None:
+    """Writes the weights that were just evaluated (averaged ones, where there is an average)."""
+    state = session.state
+
+    def save() -> None:
+        best = state.progress.bests[column]
+        content: dict[str, Any] = {
+            "identity": identity(session.run),
+            "metric": column,
+            **best,
+            "model": dict(state.model.state_dict()),
+        }
+        checkpoint.save(session.folder / checkpoint.FOLDER / checkpoint.BEST, content)
+
+    with state.clock.account("checkpoint"):
+        if state.average is None:
+            save()
+        else:
+            with state.average.in_place():
+                save()
+
+
+def identity(run: RunSpec) -> dict[str, Any]:
+    """What a checkpoint is of."""
+    return {
+        "run": run.label,
+        "spec_hash": run.hash,
+        "hash_without_budget": run.hash_without_budget,
+        "seed": run.seed,
+    }
