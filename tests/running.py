@@ -264,6 +264,8 @@ class Starter:
         """Begins `nnopt ARGS` in `folder`, `file_limit`: bytes that a file may grow to."""
         self.count += 1
         out, err = folder / f"out-{self.count}", folder / f"err-{self.count}"
+        out.touch()  # so that both can be read before the process has opened them
+        err.touch()
         request = {
             "args": [str(arg) for arg in args],
             "cwd": str(folder),

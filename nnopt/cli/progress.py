@@ -38,7 +38,7 @@ class Watcher(Listener, AbstractContextManager["Watcher"]):
 
     def ended(self, label: str, status: str, reason: str) -> None:
         """As the base class says; what went wrong is said even where progress is not."""
-        if status != "done":
+        if status in ("failed", "diverged"):
             print(f"{label}: {status}{_why(status, reason)}", file=sys.stderr, flush=True)
 
 

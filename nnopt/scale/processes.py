@@ -161,7 +161,7 @@ class _Crew:
     def _bury(self, worker: _Worker) -> None:
         worker.process.join(timeout=10)
         self.workers.remove(worker)
-        if worker.run is not None:
+        if worker.run is not None and not self.over:
             label = worker.run.label
             self.dead.add(label)
             reason = f"its process died (exit code {worker.process.exitcode}); run the same command again to resume it"

@@ -54,7 +54,9 @@ def holder_lives(folder: Path) -> bool:
     import psutil
 
     try:
-        return bool(abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["process_started"])) < 2)
+        process = psutil.Process(int(holder["pid"]))
+        same = abs(process.create_time() - float(holder["process_started"])) < 2  # not a later one with its number
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, KeyError, ValueError):
         return False
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from running import Told, assert_same_bits, fit, plan_of, summary_of, wait_for, write_digits
 
-from nnopt.errors import NnoptError, TrainingError
+from nnopt.errors import NnoptError
 from nnopt.scale.processes import _Sender, train_side_by_side
 from nnopt.store.find import read_run
 from nnopt.store.lock import HOLDER, RunLock
@@ -68,9 +68,9 @@ def test_a_diverged_run_and_a_failed_one_do_not_end_the_others(tmp_path: Path) -
     }
     assert [record.status for record in fit_two(tmp_path, changes)] == ["diverged", "done"]
     (tmp_path / "fast").mkdir()
-    with pytest.raises(TrainingError, match="a run diverged, and --fail-fast ends the others") as caught:
-        fit_two(tmp_path / "fast", changes | {"seeds": 20}, fail_fast=True)
-    assert caught.value.exit_code == 1
+    records = fit_two(tmp_path / "fast", changes | {"seeds": 20}, fail_fast=True)
+    assert "diverged" in {record.status for record in records}
+    assert len(records) < 40, "the runs that had not begun are left"
 
 
 def test_a_folder_that_another_program_holds_ends_the_plan(tmp_path: Path) -> None:
