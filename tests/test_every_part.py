@@ -102,7 +102,7 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "wine": {"strategy": {"batch_size": 16}},
         "mnist": IMAGES,
         "fashion_mnist": IMAGES,
-        "cifar10": IMAGES,
+        "cifar10": merge(IMAGES, {"data": {"kind": "cifar10", "normalise": "standard"}}),
     },
 }  # fmt: skip
 ROWS = [(union, name) for union, rows in TABLE.items() for name in rows]
