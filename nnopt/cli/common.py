@@ -44,8 +44,8 @@ def errors_in_a_line(command: Callable[Parameters, None]) -> Callable[Parameters
                 raise
             print_error(str(error))
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:  # the reader of a pipe had enough
-            sys.stderr.close()
+        except BrokenPipeError:
+            _print_nowhere()
             raise typer.Exit(0) from None
         except typer.Exit:
             raise
@@ -69,7 +69,14 @@ def output() -> Console:
     from rich.console import Console
 
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else 120, soft_wrap=False, highlight=False)
+    console = Console(width=None if known else 120, soft_wrap=False, highlight=False)
+    console.on_broken_pipe = _print_nowhere  # type: ignore[method-assign]
+    return console
+
+
+def _print_nowhere() -> None:
+    """The reader of a pipe had enough, which is no failure: rich would exit with 1, and that means a bad run here."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_writable(*files: Path | None) -> None:

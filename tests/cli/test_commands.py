@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -484,3 +486,11 @@ def test_debug_shows_where(program: Look) -> None:
     ended = program("--debug", "train", "nowhere.yaml", code=1)
     assert "Traceback" in ended.stderr
     assert "SpecError: nowhere.yaml: there is no such file" in ended.stderr
+
+
+def test_a_reader_that_had_enough_is_no_failure(cli: Look, write_spec: Write, runs: Path) -> None:
+    cli("train", write_spec({"budget": {"steps": 2}, "seeds": 1}), "--quiet")
+    for command in ("compare small/sgd", "schema"):
+        script = f"set -o pipefail; {sys.executable} -m nnopt {command} | true"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
