@@ -90,16 +90,19 @@ class Bars(Watcher):
     def __init__(self, total: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.table import Column
 
+        numbers = Column(ratio=1, no_wrap=True, overflow="ellipsis")  # what gives way in a narrow window
         self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[numbers]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=14),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
+            TimeRemainingColumn(compact=True, table_column=Column(min_width=5)),
+            TextColumn("[dim]{task.fields[numbers]}", table_column=numbers),
             console=Console(stderr=True),
             transient=True,
+            expand=True,
         )
         self.whole = self.bars.add_task(f"[bold]{total} runs", total=total, numbers="")
         self.runs: dict[str, TaskID] = {}

@@ -25,10 +25,12 @@ def render(comparison: Comparison, console: Console) -> None:
     names = parts.pop("name")
     tables: list[list[Column]] = []
     for columns in parts.values():
-        if tables and _fits(_table(comparison, tables[-1] + columns), console):
-            tables[-1] += columns
-        else:
-            tables.append(names + columns)
+        whole = _fits(_table(comparison, names + columns), console)
+        for some in [columns] if whole else [[column] for column in columns]:
+            if tables and _fits(_table(comparison, tables[-1] + some), console):
+                tables[-1] += some
+            else:
+                tables.append(names + some)
     for shown in tables:
         console.print(_table(comparison, shown))
         console.print()

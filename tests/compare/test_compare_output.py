@@ -85,6 +85,15 @@ def test_a_narrow_terminal_gets_more_tables_than_a_wide_one(comparison: Comparis
     assert shown(comparison, 200).count("variant") < shown(comparison, 80).count("variant")
 
 
+@pytest.mark.parametrize("width", [44, 60, 80])
+def test_a_narrow_terminal_breaks_no_name(comparison: Comparison, width: int) -> None:
+    lines = shown(comparison, width).splitlines()
+    tables = sum(line.lstrip().startswith("#") for line in lines)
+    assert tables
+    for label in comparison.ranking:
+        assert sum(label in line.split() and line[:4].strip(" *").isdigit() for line in lines) == tables
+
+
 def test_many_variants_have_their_differences_in_lines(tmp_path: Path) -> None:
     records = [make_run(tmp_path, f"a-long-name-{n}", 0, [n / 20], spec={"lr": n % 2}) for n in range(12)]
     text = shown(compare(records), 80)
