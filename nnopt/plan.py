@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nnopt.spec.experiment import ExperimentSpec, RunSettings
@@ -11,7 +11,10 @@ from nnopt.spec.identity import resolved, settings_hash, to_yaml
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One variant with one seed: all that a run is made from."""
+    """One variant with one seed: all that a run is made from.
+
+    `order` is the variant's place in its file, from 0: it tells where a table shows it, and no more.
+    """
 
     experiment: str
     variant: str
@@ -19,6 +22,8 @@ class RunSpec:
     settings: RunSettings
     tags: tuple[str, ...] = ()
     notes: str = ""
+    order: int = field(default=0, compare=False)
+    track: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def label(self) -> str:
@@ -42,6 +47,7 @@ class RunSpec:
                 "name": self.experiment,
                 **({"tags": list(self.tags)} if self.tags else {}),
                 **({"notes": self.notes} if self.notes else {}),
+                **({"track": list(self.track)} if self.track else {}),
                 **self.settings_as_keys(),
                 "seeds": [self.seed],
                 "variants": {self.variant: {}},
@@ -64,8 +70,10 @@ class Plan:
     def of(cls, experiment: ExperimentSpec) -> Plan:
         """Every variant with every seed."""
         runs = tuple(
-            RunSpec(experiment.name, variant, seed, settings, experiment.tags, experiment.notes)
+            RunSpec(
+                experiment.name, variant, seed, settings, experiment.tags, experiment.notes, order, experiment.track
+            )
             for seed in experiment.seeds
-            for variant, settings in experiment.variants.items()
+            for order, (variant, settings) in enumerate(experiment.variants.items())
         )
         return cls(experiment, runs)

@@ -150,10 +150,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def state_of(folder: Path, name: str = checkpoint.LAST) -> dict[str, Any]:
-    """The state in a run's checkpoint, without seconds and memory."""
+    """The state in a run's checkpoint, without seconds, energy and memory."""
     content = checkpoint.load(folder / checkpoint.FOLDER / name)
     state = content.get("state", content)
-    state = {key: value for key, value in state.items() if key not in ("seconds", "identity")}
+    state = {key: value for key, value in state.items() if key not in ("seconds", "energy", "identity")}
     return _without_times(state)
 
 

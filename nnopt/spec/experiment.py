@@ -11,7 +11,7 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_v
 from pydantic_core import PydanticCustomError
 
 from nnopt.errors import UsageError
-from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, show
+from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, nearest, show
 from nnopt.spec.data import DATA, DataSpec
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
 from nnopt.spec.losses import LOSSES, LossSpec
@@ -21,12 +21,14 @@ from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget
+from nnopt.spec.tuned import TunedSpec, check_ranges
 from nnopt.spec.yaml_reader import Path_
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 DEVICE = re.compile(r"[a-z]+(:[0-9]+)?")
 RESERVED = {"comparison.csv", "comparison.md", "convergence.png"}
 MAX_SEEDS = 10_000
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 TRAINING_COLUMNS = ("train_loss", "generalisation_gap")
 
 
@@ -44,6 +46,7 @@ class RunSettings(Spec):
         CheckpointSpec(), description="state kept on disk", json_schema_extra=NOT_IDENTITY
     )
     logging: LoggingSpec = Field(LoggingSpec(), description="rows of steps.csv", json_schema_extra=NOT_IDENTITY)
+    tuned: TunedSpec | None = Field(None, description="how the settings were found", json_schema_extra=NOT_IDENTITY)
     device: str = Field(
         "auto",
         description="auto, cpu, cuda, cuda:1, mps, ...",
@@ -112,6 +115,12 @@ class RunSettings(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _searched_keys_exist(self) -> RunSettings:
+        if self.tuned:
+            check_ranges(self.tuned, self)
+        return self
+
 
 def _validation_metric(column: str, task: Task) -> None:
     """Refuses a column that no evaluation fills.
@@ -172,12 +181,29 @@ class ExperimentSpec(Spec):
     )
     tags: Items[str] = Field((), description="words to find the experiment by")
     notes: str = Field("", description="what you want to remember of it")
+    track: Items[str] = Field(
+        (),
+        description=f"tools that show the runs as they train: {', '.join(TRACKERS)}",
+        json_schema_extra={"items": {"enum": list(TRACKERS)}, "uniqueItems": True},
+    )
     variants: dict[str, RunSettings] = Field(description="the alternatives by name, each merged over the keys above")
 
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
         return check_name(name, "name")
+
+    @field_validator("track")
+    @classmethod
+    def _trackers_are_known(cls, track: tuple[str, ...]) -> tuple[str, ...]:
+        for name in track:
+            if name not in TRACKERS:
+                raise ValueError(
+                    f"no tracker is called '{name}'{nearest(name, TRACKERS)}; known: {', '.join(TRACKERS)}"
+                )
+            if track.count(name) > 1:
+                raise ValueError(f"{name} is named twice")
+        return track
 
     @field_validator("variants")
     @classmethod

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-ONE_OF = {"budget", "every"}  # mappings of which exactly one key is set
+# Mappings that are replaced whole: those of which exactly one key is set, and the ranges of a search, which say what
+# was searched and what was not.
+WHOLE = {"budget", "every", "ranges"}
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """`over` laid over `under`: mappings are merged key by key, all else is replaced.
 
-    A mapping whose `kind` changes, a one-of mapping and a list are replaced whole.
+    A mapping whose `kind` changes, a list, and the mappings in WHOLE are replaced whole.
     """
     merged = dict(under)
     for key, value in over.items():
@@ -38,6 +40,6 @@ def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 
 def _are_merged(key: str, old: Any, new: Any) -> bool:
-    if not (isinstance(old, dict) and isinstance(new, dict)) or key in ONE_OF:
+    if not (isinstance(old, dict) and isinstance(new, dict)) or key in WHOLE:
         return False
     return "kind" not in new or new["kind"] == old.get("kind")

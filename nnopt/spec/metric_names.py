@@ -90,6 +90,14 @@ def higher_is_better(column: str) -> bool:
     return _BETTER_WHEN_HIGHER.fullmatch(column) is not None
 
 
+def is_share(column: str) -> bool:
+    """Whether a column's values lie between 0 and 1, so that differences are told in percentage points."""
+    for prefix in (f"{part}_" for part in PARTS):
+        column = column.removeprefix(prefix)
+    metric = _recognised(column)
+    return metric is not None and (metric.lowest, metric.highest) == (0.0, 1.0)
+
+
 def parse_metric(name: str, task: Task, classes: int | None = None) -> Metric:
     """The metric that `name` (without val_ or test_) stands for.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +14,30 @@ from nnopt.spec.base import KindSpec
 if TYPE_CHECKING:
     from nnopt.optim.optimizer import Optimizer
     from nnopt.optim.parameters import Parameters
+
+
+# An eps that drowns what is added to it: a divisor √v + ε is then ε, and √(v + ε) is √ε, whatever the gradients.
+DROWNING_EPS = 1e16
+
+Keys = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SpecialCase:
+    """An optimizer that another one has within it.
+
+    `keys` takes all keys of the optimizer `kind`, of settings in which `where` holds, and gives the keys (besides
+    defaults) with which the other takes the same steps.
+    """
+
+    kind: str
+    keys: Callable[[Keys], dict[str, Any]]
+    where: Callable[[Keys], bool] = lambda keys: True
+
+
+def is_plain(sgd: Keys) -> bool:
+    """Whether these keys of `sgd` step along the gradient alone, whatever their weight decay."""
+    return not sgd["momentum"]
 
 
 class OptimizerSpec(KindSpec, ABC):
@@ -25,6 +51,8 @@ class OptimizerSpec(KindSpec, ABC):
     needs_full_batch: ClassVar[bool] = False
     # Whether a step may take more than one forward and backward pass.
     evaluations_vary: ClassVar[bool] = False
+    # The optimizers that it can imitate step for step, directly: see nnopt.spec.contained.
+    contains: ClassVar[tuple[SpecialCase, ...]] = ()
 
     @abstractmethod
     def build(self, parameters: Parameters) -> Optimizer:

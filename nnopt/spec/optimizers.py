@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from nnopt.spec.base import Kinds
-from nnopt.spec.optimizer_base import OptimizerSpec
+from nnopt.spec.optimizer_base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
 from nnopt.spec.torch_optimizers import Adadelta, Adafactor, Adamax, AdamW, Lbfgs, Muon, NAdam, RAdam
 
 __all__ = ["OPTIMIZERS", "OptimizerSpec"]
@@ -43,6 +43,10 @@ class Sgd(OptimizerSpec):
 
     formula: ClassVar[str] = "v ← μv + g; θ ← θ − ηv, with nesterov θ ← θ − η(g + μv)"
     source: ClassVar[str] = "Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013 (nesterov)"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase("gd", lambda gd: {"lr": gd["lr"]}),
+        SpecialCase("momentum", lambda own: {"lr": own["lr"] * (1 - own["beta"]), "momentum": own["beta"]}),
+    )
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Sgd:
@@ -66,6 +70,13 @@ class Momentum(OptimizerSpec):
 
     formula: ClassVar[str] = "v ← βv + (1−β)g from v = 0; θ ← θ − ηv"
     source: ClassVar[str] = "Polyak 1964, with the step scaled by 1 − β"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            lambda sgd: {"lr": sgd["lr"] / (1 - sgd["momentum"]), "beta": sgd["momentum"]},
+            where=lambda sgd: not sgd["nesterov"] and not sgd["weight_decay"],
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -81,6 +92,13 @@ class NormAdaptive(OptimizerSpec):
     beta: float = Field(1.0, ge=0, description="how strongly a long gradient is held back, β")
 
     formula: ClassVar[str] = "θ ← θ − η/(1+β‖g‖²) · g, the norm over all parameters"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            lambda sgd: {"lr": sgd["lr"], "beta": 0.0},
+            where=lambda sgd: is_plain(sgd) and not sgd["weight_decay"],
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -98,6 +116,13 @@ class Adagrad(OptimizerSpec):
 
     formula: ClassVar[str] = "G ← G + g²; θ ← θ − ηg/√(G+ε), or √G+ε"
     source: ClassVar[str] = "Duchi, Hazan & Singer 2011, JMLR 12:2121–2159"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            lambda sgd: {"lr": sgd["lr"] * DROWNING_EPS**0.5, "eps": DROWNING_EPS},
+            where=lambda sgd: is_plain(sgd) and not sgd["weight_decay"],
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -119,6 +144,18 @@ class RmsProp(OptimizerSpec):
 
     formula: ClassVar[str] = "G ← βG + (1−β)g²; θ ← θ − ηg/√(G+ε), or √G+ε"
     source: ClassVar[str] = "Tieleman & Hinton 2012, lecture 6.5; Graves 2013, arXiv:1308.0850 (centered)"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            lambda sgd: {
+                "lr": sgd["lr"] * DROWNING_EPS**0.5,
+                "eps": DROWNING_EPS,
+                "momentum": sgd["momentum"],
+                "weight_decay": sgd["weight_decay"] / DROWNING_EPS**0.5,
+            },
+            where=lambda sgd: not sgd["nesterov"],
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -140,6 +177,19 @@ class Adam(OptimizerSpec):
 
     formula: ClassVar[str] = "m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; m̂ = m/(1−β₁ᵗ); v̂ = v/(1−β₂ᵗ); θ ← θ − ηm̂/(√v̂+ε)"
     source: ClassVar[str] = "Kingma & Ba 2015, arXiv:1412.6980; Reddi et al. 2018, arXiv:1904.09237 (amsgrad)"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            lambda sgd: {
+                "lr": sgd["lr"] * DROWNING_EPS,
+                "beta1": 0.0,
+                "eps": DROWNING_EPS,
+                "weight_decay": sgd["weight_decay"] / DROWNING_EPS,
+            },
+            where=is_plain,
+        ),
+        SpecialCase("adamw", dict, where=lambda adamw: adamw["eps"] > 0),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""

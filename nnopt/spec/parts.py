@@ -20,6 +20,7 @@ from nnopt.spec.models import MODELS
 from nnopt.spec.optimizers import OPTIMIZERS
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget
+from nnopt.spec.tuned import TunedSpec
 
 UNIONS: dict[str, Kinds] = {
     "data": DATA,
@@ -36,6 +37,7 @@ MAPPINGS: dict[str, type[Spec]] = {
     "evaluation": EvaluationSpec,
     "checkpoint": CheckpointSpec,
     "logging": LoggingSpec,
+    "tuned": TunedSpec,
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from nnopt.errors import UsageError
-from nnopt.spec.optimizer_base import OptimizerSpec
+from nnopt.spec.optimizer_base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
 
 if TYPE_CHECKING:
     from nnopt.optim.optimizer import Optimizer
@@ -26,6 +26,7 @@ class AdamW(OptimizerSpec):
 
     formula: ClassVar[str] = "θ ← (1 − ηλ)θ, then a step of adam"
     source: ClassVar[str] = "Loshchilov & Hutter 2019, arXiv:1711.05101; torch.optim.AdamW"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (SpecialCase("adam", dict),)
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -61,6 +62,16 @@ class NAdam(OptimizerSpec):
         "μₜ = β₁(1 − 0.96^{tψ}/2); m̂ = μₜ₊₁m/(1 − Πμ₁..ₜ₊₁) + (1−μₜ)g/(1 − Πμ₁..ₜ); θ ← θ − ηm̂/(√v̂+ε)"
     )
     source: ClassVar[str] = "Dozat 2016, Incorporating Nesterov Momentum into Adam; torch.optim.NAdam"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "adam",
+            lambda adam: {
+                **{key: adam[key] for key in ("lr", "beta1", "beta2", "eps", "weight_decay")},
+                "decoupled_weight_decay": adam["weight_decay"] > 0,
+            },
+            where=lambda adam: not adam["beta1"] and not adam["amsgrad"],
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -96,6 +107,20 @@ class RAdam(OptimizerSpec):
         "r = √((ρ−4)(ρ−2)ρ∞/((ρ∞−4)(ρ∞−2)ρ)), else θ ← θ − ηm̂"
     )
     source: ClassVar[str] = "Liu et al. 2020, arXiv:1908.03265; torch.optim.RAdam"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            # With β₂ = 0.5, ρ∞ = 3: no step is adaptive.
+            lambda sgd: {
+                "lr": sgd["lr"],
+                "beta1": 0.0,
+                "beta2": 0.5,
+                "weight_decay": sgd["weight_decay"],
+                "decoupled_weight_decay": sgd["weight_decay"] > 0,
+            },
+            where=is_plain,
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -125,6 +150,14 @@ class Adadelta(OptimizerSpec):
 
     formula: ClassVar[str] = "v ← ρv + (1−ρ)g²; d = g·√(u+ε)/√(v+ε); u ← ρu + (1−ρ)d²; θ ← θ − ηd"
     source: ClassVar[str] = "Zeiler 2012, arXiv:1212.5701; torch.optim.Adadelta"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        # Without momentum, λθ added to the gradient is the same as decoupled decay.
+        SpecialCase(
+            "sgd",
+            lambda sgd: {"lr": sgd["lr"], "eps": DROWNING_EPS, "weight_decay": sgd["weight_decay"]},
+            where=is_plain,
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
@@ -150,6 +183,18 @@ class Adamax(OptimizerSpec):
 
     formula: ClassVar[str] = "m ← β₁m + (1−β₁)g; u ← max(β₂u, |g|+ε); θ ← θ − ηm/((1−β₁ᵗ)u)"
     source: ClassVar[str] = "Kingma & Ba 2015, arXiv:1412.6980, section 7.1; torch.optim.Adamax"
+    contains: ClassVar[tuple[SpecialCase, ...]] = (
+        SpecialCase(
+            "sgd",
+            lambda sgd: {
+                "lr": sgd["lr"] * DROWNING_EPS,
+                "beta1": 0.0,
+                "eps": DROWNING_EPS,
+                "weight_decay": sgd["weight_decay"],
+            },
+            where=is_plain,
+        ),
+    )
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
+from nnopt.train.energy import EnergyMeter
+
 ACCOUNTS = ("train", "evaluation", "logging", "checkpoint", "compile", "setup")
 
 
@@ -15,11 +17,15 @@ class Clock:
     """Adds up seconds; just one account runs at a time.
 
     An accelerator is waited for whenever the account changes, so that its work is counted where it was asked for.
+    `meter` counts energy while the account is "train"; reading it is in no training second.
     """
 
-    def __init__(self, device: torch.device, seconds: dict[str, float] | None = None) -> None:
+    def __init__(
+        self, device: torch.device, seconds: dict[str, float] | None = None, meter: EnergyMeter | None = None
+    ) -> None:
         self.seconds = dict.fromkeys(ACCOUNTS, 0.0) | (seconds or {})
         self.device = device
+        self.meter = meter or EnergyMeter(reason="not measured")
         self._account = "setup"
         self._since = time.perf_counter()
 
@@ -32,9 +38,13 @@ class Clock:
         """Stops the present account and starts another."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
+        if account == "train":
+            self.meter.start()
         now = time.perf_counter()
         self.seconds[self._account] += now - self._since
-        self._account, self._since = account, now
+        before, self._account, self._since = self._account, account, now
+        if before == "train" and account != "train":
+            self.meter.stop()
 
     @contextlib.contextmanager
     def account(self, account: str) -> Iterator[None]:

@@ -37,6 +37,13 @@ def describe(setup: Setup) -> dict[str, Any]:
     }
 
 
+def machine(device: torch.device) -> dict[str, Any]:
+    """What of `describe` tells whether two runs had the same hardware and versions: the summary keeps it too."""
+    process = _process()
+    kept = {key: process[key] for key in ("host", "processor", "cores", "nnopt", "python")}
+    return {**kept, "torch": process["packages"]["torch"], "device_name": _device_name(device)}
+
+
 def plugin_hashes(spec: Spec) -> dict[str, str]:
     """SHA-256 of the source file of every part that does not come with nnopt, by module."""
     found: dict[str, str] = {}
@@ -67,6 +74,7 @@ def _process() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

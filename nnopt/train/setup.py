@@ -26,6 +26,7 @@ from nnopt.spec.strategy import GrowingBatch
 from nnopt.train.averaging import build_average
 from nnopt.train.clock import Clock
 from nnopt.train.devices import autocast, check_precision, choose_threads, find_device, set_matmul_precision
+from nnopt.train.energy import open_meter
 from nnopt.train.horizon import Horizon
 from nnopt.train.scaling import LossScaler
 from nnopt.train.state import TrainState
@@ -84,7 +85,7 @@ def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[S
     """
     settings = run.settings
     device = find_device(settings.device)
-    clock = Clock(device)
+    clock = Clock(device, meter=open_meter(device))
     check_precision(settings.strategy.precision, device)
     data = cache.get(settings, device)
     check_batch(settings, data)

@@ -81,6 +81,7 @@ class TrainState:
             "means": asdict(self.means),
             "progress": asdict(self.progress),
             "seconds": dict(self.clock.seconds),
+            "energy": self.clock.meter.state_dict(),
             "generators": generator_states(self.device),
         }
 
@@ -94,6 +95,7 @@ class TrainState:
         self.means = Means(**state["means"])
         self.progress = Progress(**state["progress"])
         self.clock.seconds.update(state["seconds"])
+        self.clock.meter.load_state_dict(state.get("energy"))
         set_generator_states(state["generators"], self.device)
 
     def _parts(self) -> dict[str, Any]:

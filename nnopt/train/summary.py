@@ -8,6 +8,7 @@ from typing import Any
 
 from nnopt.plan import RunSpec
 from nnopt.spec.averages import Swa
+from nnopt.train.environment import machine
 from nnopt.train.setup import Setup
 from nnopt.train.state import Row, TrainState
 
@@ -27,6 +28,7 @@ def summarise(
         "experiment": run.experiment,
         "variant": run.variant,
         "seed": run.seed,
+        "order": run.order,
         "tags": list(run.tags),
         "notes": run.notes,
         "status": status,
@@ -50,6 +52,7 @@ def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
     progress = state.progress
     seconds = state.clock.seconds["train"]
     promised, why_not = bits_promised(run, setup)
+    energy = state.clock.meter
     return {
         "metrics": _finite(_metrics(progress.last_row, progress.bests)),
         "target": _target(run, progress.target),
@@ -61,8 +64,12 @@ def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
         "memory_peak_bytes": progress.memory_peak_bytes,
         "samples_per_second": progress.samples / seconds if seconds > 0 else None,
         "parameters": setup.parameters.count,
+        "energy_joules": energy.joules,
+        "energy_source": energy.source,
+        "energy_reason": energy.reason or None,
         "threads": setup.threads,
         "device": str(setup.device),
+        "machine": machine(setup.device),
         "data": {
             "name": setup.data.name,
             "sha256": setup.data.content_hash,

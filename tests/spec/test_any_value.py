@@ -10,7 +10,7 @@ import pytest
 import yaml
 from command_line import SMALL
 
-from nnopt.compare.rates import learning_rates
+from nnopt.compare.pictures.rates import learning_rates
 from nnopt.errors import SpecError
 from nnopt.plan import Plan
 from nnopt.spec.base import Spec

@@ -25,6 +25,7 @@ KEYS = {
     *("hash_without_budget", "task", "select", "started", "ended", "diverged", "test", "metrics", "target"),
     *("seconds", "steps", "samples", "epochs", "gradient_evaluations", "memory_peak_bytes", "samples_per_second"),
     *("parameters", "threads", "device", "data", "bits_promised", "bits_reason"),
+    *("order", "machine", "energy_joules", "energy_source", "energy_reason"),
 }
 
 
@@ -145,6 +146,16 @@ def test_the_environment_says_where_and_with_what(tmp_path: Path, monkeypatch: p
     assert re.fullmatch(r"[0-9a-f]{64}", found["data"]["sha256"])
     assert found["threads"] == 1
     assert found["plugins"] == {}
+    machine = record.summary["machine"]
+    assert set(machine) == {"host", "processor", "device_name", "cores", "nnopt", "python", "torch"}
+    assert {**machine, "torch": ""} == {**{key: found[key] for key in machine if key != "torch"}, "torch": ""}
+    assert machine["torch"] == torch.__version__
+
+
+def test_the_summary_has_the_variants_place_in_its_file(tmp_path: Path) -> None:
+    changes = {"seeds": 2, "budget": {"epochs": 1}, "variants": {"b": {}, "a": {"optimizer": {"lr": 0.2}}}}
+    records = fit(tmp_path, changes)
+    assert [(record.variant, record.summary["order"]) for record in records] == [("b", 0), ("a", 1)] * 2
 
 
 def test_git_commit_and_changes_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
