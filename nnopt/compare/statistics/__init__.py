@@ -1,0 +1,1 @@
+"""The mathematics of verdicts: floats in, frozen results out; it knows nothing of runs."""
