@@ -12,6 +12,7 @@ from nnopt.plan import Plan, RunSpec
 from nnopt.store.files import make_folder
 from nnopt.store.place import place
 from nnopt.store.record import RunRecord
+from nnopt.track.tracking import check_installed
 from nnopt.train.listener import Listener
 from nnopt.train.runner import Workshop, is_finished, run_one
 from nnopt.train.setup import DataCache, build
@@ -40,10 +41,12 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
     """Builds what each variant needs, so that a mistake is found before anything is written.
 
     Raises:
-        UsageError: data, model, loss, batch, device or precision of a variant do not fit together, or the runs
-            folder cannot be written.
+        UsageError: data, model, loss, batch, device or precision of a variant do not fit together, a tracker is
+            not installed, or the runs folder cannot be written.
     """
     left = [run for run in plan.runs if options.fresh or not is_finished(place(run, options.runs_dir))]
+    if left:
+        check_installed(plan.experiment.track)
     first = {run.variant: run for run in reversed(left)}
     threads = 1
     for run in (first[name] for name in plan.experiment.variants if name in first):

@@ -37,6 +37,7 @@ def judge(session: Session, lr: float) -> None:
         progress.last_row = row
         state.means = Means(train_seconds=state.clock.seconds["train"], samples=progress.samples)
         session.listener.row(session.run.label, row)
+        session.tracking.row(row)
 
 
 def _number(row: Row, column: str) -> float:

@@ -6,7 +6,7 @@ import datetime
 import math
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from nnopt.train.state import Means, Progress, Row
 
 LOG = "run.log"
 STEP_COLUMNS = ("step", "loss", "lr", "grad_norm")
+
+LoggedStep = tuple[int, float, float, float | None]
 
 
 def metric_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
@@ -62,8 +64,9 @@ class StepRecorder:
 
     CAPACITY = 1024
 
-    def __init__(self, tables: Tables, every: int) -> None:
+    def __init__(self, tables: Tables, every: int, follow: Callable[[list[LoggedStep]], None] | None = None) -> None:
         self.table = tables.steps
+        self.follow = follow  # hears of what was written
         self.every = every
         self.losses: list[Tensor] = []
         self.rates: list[float] = []
@@ -115,9 +118,10 @@ class StepRecorder:
                     means.norms += 1
         self.losses, self.rates, self.norms, self.chunks = [], [], [], []
         if rows:
-            self.table.append(
-                [[step, loss, lr, norm if math.isfinite(norm) else None] for step, loss, lr, norm in rows]
-            )
+            logged = [(step, loss, lr, norm if math.isfinite(norm) else None) for step, loss, lr, norm in rows]
+            self.table.append(logged)
+            if self.follow is not None:
+                self.follow(logged)
         if diverged is not None:
             raise DivergedError(diverged, progress.last_loss)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnopt.compare.comparison import Comparison, compare
-from nnopt.compare.plots import plot_comparison
-from nnopt.compare.table import write_csv, write_markdown
+from nnopt.compare.pictures.convergence import plot_comparison
+from nnopt.compare.tables.table import write_csv, write_markdown
 from nnopt.plan import Plan
 from nnopt.store.record import RunRecord
 

@@ -14,6 +14,8 @@ from nnopt.store.files import make_folder, remove_leftovers, write_json, write_w
 from nnopt.store.lock import RunLock
 from nnopt.store.place import Place, place, set_aside
 from nnopt.store.record import SUMMARY, SUMMARY_SCHEMA, RunRecord
+from nnopt.track.tracker import Subject
+from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
 from nnopt.train.environment import describe
 from nnopt.train.judging import evaluate_part
@@ -93,17 +95,20 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop) -> None:
     started = _now()
     setup: Setup | None = None
     state: TrainState | None = None
+    tracking = Tracking()
 
     def end(status: str, reason: str, tests: dict[str, Any] | None = None, diverged: Any = None) -> None:
         summary = summarise(run, setup, state, status, reason, started, tests, diverged)
         write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
         log.write(f"{status}: {reason}")
+        tracking.end(summary)
         shop.listener.ended(run.label, status, reason)
 
     with log.warnings():
         try:
             setup, state = build(run, shop.cache, _recorded_threads(found))
             session = _open_session(run, found, shop, setup, state, log)
+            tracking = session.tracking
             reason = train(session)
             end("done", reason, tests=_test(session, log))
         except DivergedError as error:
@@ -121,6 +126,8 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop) -> None:
                 log.write_traceback(error)
             message = str(error).strip().split("\n")[0]
             end("failed", message if isinstance(error, NnoptError) else f"{type(error).__name__}: {message}")
+        finally:
+            tracking.close()
 
 
 def _recorded_threads(found: Place) -> int | None:
@@ -152,17 +159,34 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
     write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
     log.write(f"{'resumed at step ' + str(state.progress.step) if saved is not None else 'started'} on {setup.device}")
     shop.listener.started(run.label, state.progress.step)
+    with state.clock.account("logging"):
+        tracking = _begin_tracking(run, found, shop, log)
     return Session(
         run=run,
         setup=setup,
         state=state,
         folder=folder,
         tables=tables,
-        recorder=StepRecorder(tables, setup.settings.logging.every),
+        recorder=StepRecorder(tables, setup.settings.logging.every, tracking.steps),
         memory=PeakMemory(setup.device),
         listener=shop.listener,
         stop=shop.stop,
+        tracking=tracking,
     )
+
+
+def _begin_tracking(run: RunSpec, found: Place, shop: Workshop, log: RunLog) -> Tracking:
+    """What shows the run elsewhere; what goes wrong there is said, and no more."""
+
+    def warn(text: str) -> None:
+        log.write(f"warning: {text}")
+        shop.listener.note(run.label, text)
+
+    settings = run.settings_as_keys()
+    subject = Subject(
+        run.experiment, run.variant, run.seed, run.tags, run.notes, settings, run.hash, found.folder, shop.runs_dir
+    )
+    return Tracking(run.track, subject, warn)
 
 
 def _is_of(identity: dict[str, Any], run: RunSpec) -> bool:

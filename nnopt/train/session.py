@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnopt.plan import RunSpec
+from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
 from nnopt.train.listener import Listener
 from nnopt.train.memory import PeakMemory
@@ -29,6 +30,7 @@ class Session:
     memory: PeakMemory
     listener: Listener
     stop: StopRequest
+    tracking: Tracking = field(default_factory=Tracking)
 
 
 def flush(session: Session) -> None:

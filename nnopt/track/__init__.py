@@ -1,0 +1,1 @@
+"""Runs shown in other tools while they train: TensorBoard, MLflow, Weights & Biases."""
