@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnopt.plan import Plan
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.spec.loading import load
-from nnopt.store.find import find_runs, read_run
+from nnopt.store.find import read_named_runs
 from nnopt.store.place import runs_folder
 from nnopt.store.record import RunRecord
 
@@ -59,20 +58,23 @@ def compare(
     *runs: str | RunRecord,
     metric: str | None = None,
     target: float | None = None,
+    baseline: str | None = None,
+    interpolate: bool = False,
+    force: bool = False,
     runs_dir: str | Path | None = None,
 ) -> Comparison:
-    """Compares runs, given as records or as `nnopt compare` takes them.
+    """Compares runs, given as records or as `nnopt compare` takes them; the keywords are its flags.
 
     Raises:
-        NnoptError: nothing of that name, no such metric, or a target that cannot be.
+        NnoptError: nothing of that name, no such metric or baseline, or a target that cannot be.
     """
-    from nnopt.compare.comparison import compare as compare_records
+    from nnopt.compare.comparison import Question, answer
 
     folder = runs_folder(Path(runs_dir) if runs_dir else None)
     records: list[RunRecord] = []
+    unread: list[str] = []
     for run in runs:
-        found: Sequence[RunRecord] = (
-            [run] if isinstance(run, RunRecord) else [read_run(path) for path in find_runs([run], folder)]
-        )
+        found, problems = ([run], []) if isinstance(run, RunRecord) else read_named_runs([run], folder)
         records.extend(found)
-    return compare_records(records, metric, target)
+        unread.extend(problems)
+    return answer(records, Question(metric, target, baseline, interpolate, force), unread)

@@ -7,6 +7,7 @@ NnoptError                 1   anything this program reports in one line
 │   ├── DeviceError        2   a device or precision that this machine does not have
 │   ├── RunsFolderError    2   a run, or the folder that holds runs: absent, unreadable, not writable
 │   └── HeldError          2   another program is writing this run
+├── GateError              3   a gate of `compare` is not met
 ├── TrainingError          1   a run that cannot go on
 │   ├── DivergedError      1   a loss that is not finite
 │   ├── CheckpointError    1   no checkpoint that can be trusted
@@ -22,6 +23,7 @@ __all__ = [
     "DeviceError",
     "DiskError",
     "DivergedError",
+    "GateError",
     "HeldError",
     "Interrupted",
     "NnoptError",
@@ -68,6 +70,12 @@ class RunsFolderError(UsageError):
 
 class HeldError(UsageError):
     """Another program is writing to this run's folder."""
+
+
+class GateError(NnoptError):
+    """A gate of `compare` is not met."""
+
+    exit_code = 3
 
 
 class TrainingError(NnoptError):

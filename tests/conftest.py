@@ -12,9 +12,14 @@ from typing import Any
 import pytest
 import yaml
 from command_line import SMALL, Ended
+from hypothesis import settings
 from typer.testing import CliRunner
 
 from nnopt.spec.merge import merge
+
+# Other work may share the machine: an example that takes long is no failure.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture

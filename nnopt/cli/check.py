@@ -14,7 +14,9 @@ from nnopt.cli.common import RunsDir, check_writable, errors_in_a_line, output
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML file of the experiment.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As for train.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the learning rates as PNG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the learning rates: .png, .svg, .pdf.")
+    ] = None,
     deep: Annotated[bool, typer.Option("--build/--no-build", help="Also load the data and build every model.")] = True,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -26,6 +28,10 @@ def check(
     from nnopt.store.place import runs_folder
 
     check_writable(plot)
+    if plot:
+        from nnopt.compare.pictures.figure import check_picture_file
+
+        check_picture_file(plot)
     experiment = load(config, tuple(overrides or ()))
     plan = Plan.of(experiment)
     console = output()
@@ -42,7 +48,7 @@ def check(
                 f"({setup.data.describe_inputs()}), {setup.device}, {setup.threads} threads",
                 soft_wrap=True,
             )
-    from nnopt.compare.rates import learning_rates, plot_rates, sparkline
+    from nnopt.compare.pictures.rates import learning_rates, plot_rates, sparkline
 
     curves = {name: learning_rates(settings) for name, settings in experiment.variants.items()}
     width = max(map(len, curves))

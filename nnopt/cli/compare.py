@@ -9,51 +9,75 @@ import typer
 
 from nnopt.cli.common import AsJson, RunsDir, check_writable, errors_in_a_line, output
 
+File = Path | None
+
 
 @errors_in_a_line
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Run folders, experiments, variants, globs, or unique tails of them."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Run folders, experiments, variants, globs, or unique tails of them; the first is the baseline.",
+        ),
     ],
-    metric: Annotated[str | None, typer.Option("--metric", help="Column of metrics.csv to rank by.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="Column of metrics.csv, best_<column>, test_<metric>, train_seconds, ..."),
+    ] = None,
     target: Annotated[float | None, typer.Option("--target", help="Value of the metric to time.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write it as Markdown.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write the curves as PNG.")] = None,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Place the moment of reaching it between two evaluations.")
+    ] = False,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="Variant (or experiment) to compare with; else the first.")
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option("--gate", metavar="GATE", help="Such as 'val_accuracy >= -0.2pp'; exit 3 where one is broken."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="An undecided gate is not met either.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rank times of different machines all the same.")] = False,
+    html: Annotated[File, typer.Option("--html", metavar="FILE", help="Write the report: one page, offline.")] = None,
+    csv: Annotated[File, typer.Option("--csv", metavar="FILE", help="Write the table as CSV.")] = None,
+    markdown: Annotated[File, typer.Option("--markdown", metavar="FILE", help="Write it as Markdown.")] = None,
+    latex: Annotated[File, typer.Option("--latex", metavar="FILE", help="Write it as LaTeX (booktabs).")] = None,
+    curves: Annotated[File, typer.Option("--curves", metavar="FILE", help="Write every curve: .parquet, .csv.")] = None,
+    plot: Annotated[File, typer.Option("--plot", metavar="FILE", help="Draw the curves: .png, .svg, .pdf.")] = None,
+    plot_cost: Annotated[
+        File, typer.Option("--plot-cost", metavar="FILE", help="Draw quality against what it costs.")
+    ] = None,
+    plot_tasks: Annotated[
+        File, typer.Option("--plot-tasks", metavar="FILE", help="Draw performance profiles over several experiments.")
+    ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
-    """Compare runs, grouped over seeds."""
-    import sys
+    """Compare runs, grouped over seeds: what is better, by how much and how sure."""
+    import gc
 
-    from nnopt.compare.comparison import compare as compare_records
-    from nnopt.compare.render import render
-    from nnopt.compare.table import to_json, write_csv, write_markdown
-    from nnopt.errors import RunsFolderError
-    from nnopt.store.find import find_runs, read_runs
+    from nnopt.compare.comparison import Question, answer
+    from nnopt.compare.gates import check_gates, parse_gate, require
+    from nnopt.compare.outputs import Files
+    from nnopt.compare.tables.table import to_json
+    from nnopt.compare.tables.terminal import render
+    from nnopt.store.find import read_named_runs
     from nnopt.store.place import runs_folder
 
-    check_writable(csv, markdown, plot)
-    records, problems = read_runs(find_runs(runs, runs_folder(runs_dir)))
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if not records:
-        raise RunsFolderError("none of these runs can be read")
-    comparison = compare_records(records, metric, target)
-    if csv:
-        write_csv(comparison, csv)
-    if markdown:
-        write_markdown(comparison, markdown)
-    if plot:
-        from nnopt.compare.plots import plot_comparison
-
-        plot_comparison(comparison, plot)
+    gc.disable()  # all that is read is kept to the end: looking for garbage in it costs a fifth of the time
+    gates = [parse_gate(text) for text in gate or ()]
+    files = Files(html, csv, markdown, latex, curves, plot, plot_cost, plot_tasks)
+    check_writable(*files.paths)
+    files.check()
+    records, problems = read_named_runs(runs, runs_folder(runs_dir))
+    comparison = answer(records, Question(metric, target, baseline, interpolate, force), problems)
+    results = check_gates(comparison, gates, force)
+    files.write(comparison, results)
     if as_json:
-        print(to_json(comparison))
-        return
-    console = output()
-    render(comparison, console)
-    written = [str(path) for path in (csv, markdown, plot) if path]
-    if written:
-        console.print(f"written: {', '.join(written)}", soft_wrap=True)
+        print(to_json(comparison, results))
+    else:
+        console = output()
+        render(comparison, console, results)
+        if files.paths:
+            console.print(f"written: {', '.join(map(str, files.paths))}", soft_wrap=True)
+    require(results, strict)

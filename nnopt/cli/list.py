@@ -29,7 +29,7 @@ def list_runs(
         raise RunsFolderError(f"there is no runs folder {folder}: train something first, or give --runs-dir")
     records, problems = read_runs(find_runs(runs, folder) if runs else run_folders(folder))
     for problem in problems:
-        print(problem, file=sys.stderr)
+        print(f"left out: {problem}", file=sys.stderr)
     rows = [_row(record, folder) for record in records if tag is None or tag in record.summary.get("tags", [])]
     if as_json:
         print_json(rows)

@@ -13,6 +13,7 @@ from nnopt.cli.common import Debug
 from nnopt.cli.compare import compare
 from nnopt.cli.doctor import doctor
 from nnopt.cli.evaluate import evaluate
+from nnopt.cli.import_runs import import_runs
 from nnopt.cli.init import init
 from nnopt.cli.list import list_runs
 from nnopt.cli.parts import parts
@@ -54,6 +55,7 @@ app.command("compare")(compare)
 app.command("list")(list_runs)
 app.command("show")(show)
 app.command("eval")(evaluate)
+app.command("import")(import_runs)
 app.command("parts")(parts)
 app.command("schema")(schema)
 app.command("doctor")(doctor)

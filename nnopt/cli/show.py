@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,9 @@ from nnopt.cli.common import AsJson, RunsDir, check_writable, errors_in_a_line, 
 @errors_in_a_line
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a unique tail of it.")],
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the run's curves as PNG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the run's curves: .png, .svg, .pdf.")
+    ] = None,
     spec: Annotated[bool, typer.Option("--spec", help="Also print the resolved spec.")] = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
@@ -23,9 +26,13 @@ def show(
     from nnopt.store.place import runs_folder
 
     check_writable(plot)
+    if plot:
+        from nnopt.compare.pictures.figure import check_picture_file
+
+        check_picture_file(plot)
     record = read_run(find_run(run, runs_folder(runs_dir)))
     if plot:
-        from nnopt.compare.run_plot import plot_run
+        from nnopt.compare.pictures.run import plot_run
 
         plot_run(record, plot)
     if as_json:
@@ -34,7 +41,11 @@ def show(
     console = output()
     console.print(_table(record))
     if spec:
-        console.print((record.folder / "spec.yaml").read_text(), markup=False, soft_wrap=True)
+        from nnopt.spec.identity import to_yaml
+
+        file = record.folder / "spec.yaml"  # an imported run has none
+        text = file.read_text() if file.is_file() else to_yaml(record.summary.get("spec") or {})
+        console.print(text, markup=False, soft_wrap=True)
     if plot:
         console.print(f"written: {plot}", soft_wrap=True)
 
@@ -64,23 +75,25 @@ def _table(record: Any) -> Any:
         f"{summary.get('device')}, {summary.get('threads')} threads" if "device" in summary else None,
     )
     if "steps" in summary:
-        add(
-            "trained",
-            f"{summary['epochs']:g} epochs, {summary['steps']:,} steps, {summary['samples']:,} samples, "
-            f"{summary['gradient_evaluations']:,} gradient evaluations",
-        )
+        add("trained", _trained(summary))
         add(
             "seconds",
-            ", ".join(f"{name} {value:.2f}" for name, value in summary["seconds"].items() if value >= 0.005),
+            ", ".join(f"{name} {value:.2f}" for name, value in summary["seconds"].items() if value and value >= 0.005),
         )
-        add("samples/s", show_quantity(summary["samples_per_second"]))
-        add("peak memory", show_bytes(summary["memory_peak_bytes"]))
-        add("parameters", f"{summary['parameters']:,}")
-        promised = summary["bits_promised"]
-        add("same bits again", "yes" if promised else f"not promised: {summary['bits_reason']}")
+        add("samples/s", _or_nothing(show_quantity, summary.get("samples_per_second")))
+        add("peak memory", _or_nothing(show_bytes, summary.get("memory_peak_bytes")))
+        add("parameters", _or_nothing("{:,}".format, summary.get("parameters")))
+        promised = summary.get("bits_promised")
+        if promised is not None:
+            add("same bits again", "yes" if promised else f"not promised: {summary['bits_reason']}")
+    imported = summary.get("imported")
+    if imported:
+        clocks = {"given": "the source's own", "wall": "wall time since the first event", "none": "none"}
+        add("imported from", f"{imported['path']} ({imported['from']}; seconds: {clocks[imported['clock']]})")
     for column, values in (summary.get("metrics") or {}).items():
         last = "-" if values["last"] is None else f"{values['last']:.6g}"
-        add(column, f"last {last}, best {values['best']:.6g} at step {values['best_step']}")
+        best = "-" if values["best"] is None else f"{values['best']:.6g} at step {values['best_step']}"
+        add(column, f"last {last}, best {best}")
     for weights in ("last", "best"):
         tests = (summary.get("test") or {}).get(weights)
         if tests:
@@ -93,3 +106,18 @@ def _table(record: Any) -> Any:
         where = f"reached at step {target['step']}, {target['seconds']:.2f} s" if target["reached"] else "not reached"
         add("target", f"{target['metric']} {target['value']:g}: {where}")
     return table
+
+
+def _trained(summary: dict[str, Any]) -> str:
+    """How far a run came; an imported one does not know all of it."""
+    counts = [
+        _or_nothing("{:g} epochs".format, summary.get("epochs")),
+        f"{summary['steps']:,} steps",
+        _or_nothing("{:,} samples".format, summary.get("samples")),
+        _or_nothing("{:,} gradient evaluations".format, summary.get("gradient_evaluations")),
+    ]
+    return ", ".join(filter(None, counts))
+
+
+def _or_nothing(write: Callable[[Any], str], value: Any) -> str:
+    return "" if value is None else write(value)

@@ -44,8 +44,8 @@ def train(
         print_plan(plan, folder, fresh, as_json)
         return
 
-    from nnopt.compare.render import render
-    from nnopt.compare.table import to_json
+    from nnopt.compare.tables.table import to_json
+    from nnopt.compare.tables.terminal import render
     from nnopt.scale.processes import train_side_by_side
     from nnopt.train.experiment import BAD, Options, train_plan
     from nnopt.train.report import write_report

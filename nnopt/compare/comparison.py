@@ -1,20 +1,28 @@
-"""What came of every variant, over its seeds: the numbers that tables, files and plots show."""
+"""Variants compared: the numbers and the verdicts that tables, files, pictures and gates show."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nnopt.compare.area import areas
+from nnopt.compare.baseline import baselines
+from nnopt.compare.cost import CostPoint, costs
 from nnopt.compare.differences import differences
 from nnopt.compare.groups import Group, group_runs
-from nnopt.compare.notes import make_notes, within_spread
-from nnopt.compare.series import finite, series
-from nnopt.compare.spread import Spread, mean
+from nnopt.compare.lint.finding import Finding
+from nnopt.compare.lint.lint import lint
+from nnopt.compare.lint.machines import time_across_machines
+from nnopt.compare.measures import Measure, find_measure
+from nnopt.compare.notes import exchange_notes, last_steps, make_notes
+from nnopt.compare.rows import Row, make_row
+from nnopt.compare.screen import readable, unfinished, without_target, without_value
 from nnopt.compare.target import Target, TimeToTarget, check_target, time_to_target
+from nnopt.compare.tasks.across import AcrossTasks, across_tasks, is_across_tasks
+from nnopt.compare.verdict import Verdict, verdicts
 from nnopt.errors import UsageError
-from nnopt.spec.base import nearest
 from nnopt.spec.metric_names import higher_is_better
 from nnopt.store.record import RunRecord
 
@@ -25,159 +33,205 @@ DEFAULT_METRIC = "val_loss"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One group of runs; means are over those that neither diverged nor failed, None where there is no value.
+class Question:
+    """What is asked of runs, all of it optional.
 
-    `test_last` and `test_best` are the same metric on test data, with the last and with the best weights, and
-    None unless all of these runs have it. `train_seconds` and `samples_per_second` are means over the runs,
-    `memory_peak_bytes` is the largest.
+    `metric` is a measure (nnopt.compare.measures), by default the column by which most runs chose their best
+    weights. With `target` the time to this value of the metric's column is measured; without it each run's own
+    target counts. `baseline` is a label, variant or experiment, by default the first. `interpolate` places the
+    moment of reaching between two evaluations on the line between them. `force` ranks times across machines.
     """
 
-    rank: int
-    label: str
-    experiment: str
-    variant: str
-    trial: int | None
-    spec_hash: str
-    seeds: tuple[int, ...]
-    statuses: dict[str, int]
-    last: Spread | None
-    best: Spread | None
-    test_last: Spread | None
-    test_best: Spread | None
-    to_target: TimeToTarget | None
-    samples_per_second: float | None
-    memory_peak_bytes: int | None
-    parameters: int | None
-    train_seconds: float | None
+    metric: str | None = None
+    target: float | None = None
+    baseline: str | None = None
+    interpolate: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Variants compared by one metric.
+    """Variants compared by one measure.
 
-    `rows` are ranked by the mean of the last values: first the variants of which no run diverged, then those
-    with a diverged run, then those without any value. `groups` are the runs behind them in the same order.
-    `differences` is dotted key -> label -> value for the keys in which the specs differ, `notes` are
-    sentences on what the numbers do not show.
+    `rows` are ranked by the mean of the measure, where several tasks are compared within each: first the variants
+    of which no run diverged, then those with a diverged run, then those without any value. `groups` are the runs
+    behind them in the same order. `baseline` is the label that `verdicts` are against, None where there are
+    several (each verdict names its own). `findings` say what is unfair, `left_out` which runs are in no number and
+    why. `differences` is dotted key -> label -> value for the keys in which the specs differ, `notes` are
+    sentences on what the numbers do not show. `across` sums up several tasks, `costs` sets quality against cost.
     """
 
-    metric: str
-    higher_is_better: bool
+    measure: Measure
     target: Target | None
     rows: tuple[Row, ...]
     groups: tuple[Group, ...]
+    baseline: str | None
+    verdicts: tuple[Verdict, ...]
+    findings: tuple[Finding, ...]
+    left_out: tuple[str, ...]
     differences: dict[str, dict[str, Any]]
     notes: tuple[str, ...]
+    across: AcrossTasks | None
+    costs: tuple[CostPoint, ...]
+
+    @property
+    def metric(self) -> str:
+        """The name of the measure."""
+        return self.measure.name
+
+    @property
+    def column(self) -> str | None:
+        """The column of metrics.csv whose curves show the measure."""
+        return self.measure.column
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the measure."""
+        return self.measure.higher_is_better
 
     @property
     def best(self) -> Row | None:
-        """The first of the ranking, or None where no variant has a value."""
-        return self.rows[0] if self.rows[0].last is not None else None
+        """The first of the ranking, or None where no variant has a value, or several tasks have one each."""
+        return self.rows[0] if self.across is None and self.rows[0].last is not None else None
 
     @property
     def ranking(self) -> tuple[str, ...]:
-        """Labels from best to worst."""
+        """Labels from best to worst (where several tasks are compared, task by task)."""
         return tuple(row.label for row in self.rows)
 
     def frame(self) -> pandas.DataFrame:
         """The rows as in comparison.csv, one a variant, as a pandas table."""
         import pandas
 
-        from nnopt.compare.table import cells
+        from nnopt.compare.tables.table import cells
 
         return pandas.DataFrame([cells(self, row) for row in self.rows])
 
 
-def compare(records: Sequence[RunRecord], metric: str | None = None, target: float | None = None) -> Comparison:
-    """Compare runs, grouped over seeds by the hash of their specs.
-
-    `metric` is a column of metrics.csv, by default the one by which most runs chose their best weights.
-    With `target` the time to this value is read off the curves of `metric` (at evaluations: the first row
-    that is at least, or where less is better at most, `target`); without it each run's own target counts.
+def compare(
+    records: Sequence[RunRecord],
+    metric: str | None = None,
+    target: float | None = None,
+    baseline: str | None = None,
+    interpolate: bool = False,
+    force: bool = False,
+) -> Comparison:
+    """Compare runs, grouped over seeds by the hash of their specs; the arguments are those of `Question`.
 
     Raises:
-        UsageError: no runs, no column called `metric`, or a target that the metric cannot take.
-        RunsFolderError: a metrics.csv that is damaged.
+        UsageError: no runs, no measure or baseline of that name, a target that the metric cannot take, or a
+            measure of time or energy over different machines without `force`.
     """
-    if not records:
-        raise UsageError("there are no runs to compare")
-    groups, repeated = group_runs(records)
-    kept = [record for group in groups for record in group.records]
-    chosen = metric or _usual_metric(kept)
-    _check_column(kept, metric)
-    higher = higher_is_better(chosen)
-    asked = None if target is None else Target(chosen, target)
-    if asked is not None:
-        check_target(asked, kept)
-    rows = [_row(group, chosen, higher, asked) for group in groups]
+    return answer(records, Question(metric, target, baseline, interpolate, force))
 
-    def place(index: int) -> tuple[int, float]:
-        row = rows[index]
-        if row.last is None:
-            return 2, 0.0
-        return int(row.statuses.get("diverged", 0) > 0), -row.last.mean if higher else row.last.mean
 
-    order = sorted(range(len(rows)), key=place)
-    ranked = tuple(replace(rows[index], rank=rank) for rank, index in enumerate(order, 1))
-    groups = [groups[index] for index in order]
+def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[str] = ()) -> Comparison:
+    """As `compare`; `unread` are sentences on runs that could not even be read."""
+    kept, left_out = readable(records)
+    left_out = [*unread, *left_out]
+    if not kept:
+        raise UsageError("; ".join(["there are no runs to compare", *left_out]))
+    groups, repeated = group_runs(kept)
+    members = [record for group in groups for record in group.records]
+    several = is_across_tasks(groups)
+    measure = find_measure(question.metric or _usual_metric(members, several), members)
+    asked = _target(question, measure, members)
+    times = {group.label: time_to_target(group, asked, question.interpolate) for group in groups}
+    _refuse_times_across_machines(groups, measure, question.force)
+
+    against = baselines(groups, question.baseline, several)
+    judged = verdicts(groups, against, measure, times)
+    groups, rows = _ranked(groups, measure, times, several)
+    decided = [(one.label, one.baseline) for one in judged if one.answer == "worse"]
+    decided += [(one.baseline, one.label) for one in judged if one.answer == "better"]
     differing = differences({group.label: group.records[0].summary.get("spec") or {} for group in groups})
-    targets = [row.to_target.target if row.to_target else None for row in ranked]
+    targets = [row.to_target.target if row.to_target else None for row in rows]
+    common = targets[0] if len(set(targets)) == 1 else None
+    names = {group.label for group in against.values()}
+    notes = make_notes(groups, measure.column or measure.name, targets, several)
+    if not several and len(last_steps(groups, measure.column or measure.name)) > 1:
+        notes += exchange_notes(rows, judged, measure)
     return Comparison(
-        metric=chosen,
-        higher_is_better=higher,
-        target=targets[0] if len(set(targets)) == 1 else None,
-        rows=ranked,
+        measure=measure,
+        target=common,
+        rows=rows,
         groups=tuple(groups),
-        differences=differing,
-        notes=(
+        baseline=names.pop() if len(names) == 1 else None,
+        verdicts=judged,
+        findings=tuple(lint(groups, measure.name, common, decided)),
+        left_out=(
+            *left_out,
             *repeated,
-            *within_spread([(row.label, row.last) for row in ranked]),
-            *make_notes(groups, chosen, targets, differing),
+            *unfinished(groups),
+            *without_value(groups, measure),
+            *without_target(groups, times),
         ),
+        differences=differing,
+        notes=tuple(notes),
+        across=_across(groups, times, measure, against) if several else None,
+        costs=costs(rows, measure.higher_is_better),
     )
 
 
-def _usual_metric(records: Sequence[RunRecord]) -> str:
+def _usual_metric(records: Sequence[RunRecord], several: bool) -> str:
+    """What most runs chose their best weights by; over several tasks, only where every task has it."""
     named = Counter(record.summary.get("select") for record in records)
     del named[None]
-    return str(named.most_common(1)[0][0]) if named else DEFAULT_METRIC
+    usual = str(named.most_common(1)[0][0]) if named else DEFAULT_METRIC
+    without = any(usual not in record.curve() for record in records if record.curve())
+    return DEFAULT_METRIC if several and without else usual
 
 
-def _check_column(records: Sequence[RunRecord], metric: str | None) -> None:
-    columns = dict.fromkeys(column for record in records for column in record.curve())
-    if metric is not None and columns and metric not in columns:
-        raise UsageError(f"no run has a column '{metric}'{nearest(metric, columns)}; there are {', '.join(columns)}")
+def _target(question: Question, measure: Measure, records: Sequence[RunRecord]) -> Target | None:
+    if question.target is None:
+        return None
+    if measure.column is None:
+        raise UsageError(f"a target is waited for along a curve, and {measure.name} has none: take another --metric")
+    target = Target(measure.column, question.target)
+    check_target(target, records)
+    return target
 
 
-def _row(group: Group, metric: str, higher: bool, asked: Target | None) -> Row:
-    curves = [series(record, metric).values for record in group.results]
-    summaries = [record.summary for record in group.results]
-    extreme = max if higher else min
-    memory = [finite(summary.get("memory_peak_bytes")) for summary in summaries]
-    parameters = (record.summary.get("parameters") for record in group.records)
-    return Row(
-        rank=0,
-        label=group.label,
-        experiment=group.experiment,
-        variant=group.variant,
-        trial=group.trial,
-        spec_hash=group.spec_hash,
-        seeds=tuple(record.seed for record in group.records),
-        statuses=dict(Counter(record.status for record in group.records)),
-        last=Spread.of(values[-1] for values in curves if values),
-        best=Spread.of(extreme(values) for values in curves if values),
-        test_last=_test(summaries, "last", metric),
-        test_best=_test(summaries, "best", metric),
-        to_target=time_to_target(group, asked),
-        samples_per_second=mean(finite(summary.get("samples_per_second")) for summary in summaries),
-        memory_peak_bytes=max((int(peak) for peak in memory if peak is not None), default=None),
-        parameters=next((int(count) for count in parameters if count is not None), None),
-        train_seconds=mean(finite((summary.get("seconds") or {}).get("train")) for summary in summaries),
-    )
+def _refuse_times_across_machines(groups: Sequence[Group], measure: Measure, force: bool) -> None:
+    found = time_across_machines(groups, measure.name)
+    if found and not force:
+        raise UsageError(f"{found.text} {found.advice}")
 
 
-def _test(summaries: Sequence[dict[str, Any]], weights: str, metric: str) -> Spread | None:
-    name = metric.removeprefix("val_").removeprefix("train_")
-    values = [finite(((summary.get("test") or {}).get(weights) or {}).get(name)) for summary in summaries]
-    return None if None in values else Spread.of(values)
+def _ranked(
+    groups: Sequence[Group], measure: Measure, times: Mapping[str, TimeToTarget | None], several: bool
+) -> tuple[list[Group], tuple[Row, ...]]:
+    """Groups and rows in the order of the ranking, the rows numbered (within each task)."""
+    level = areas(groups, measure.column)[0] if measure.column else {}
+    rows = [
+        make_row(group, measure, times[group.label], level.get(group.label, ()), group.experiment if several else None)
+        for group in groups
+    ]
+    tasks = list(dict.fromkeys(row.task for row in rows))
+
+    def place(index: int) -> tuple[int, int, float]:
+        row = rows[index]
+        task = tasks.index(row.task)
+        if row.last is None:
+            return task, 2, 0.0
+        mean = row.last.mean
+        return task, int(row.statuses.get("diverged", 0) > 0), -mean if measure.higher_is_better else mean
+
+    order = sorted(range(len(rows)), key=place)
+    count: Counter[str | None] = Counter()
+    ranked = []
+    for index in order:
+        count[rows[index].task] += 1
+        ranked.append(replace(rows[index], rank=count[rows[index].task]))
+    return [groups[index] for index in order], tuple(ranked)
+
+
+def _across(
+    groups: Sequence[Group],
+    times: Mapping[str, TimeToTarget | None],
+    measure: Measure,
+    against: Mapping[str, Group],
+) -> AcrossTasks:
+    variant = next((group.variant for group in against.values()), groups[0].variant)
+    column = measure.column or measure.name
+    return across_tasks(groups, times, column, higher_is_better(column), variant)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a run is called, not what it does.
-NAMES = ("name", "variant", "variants", "seed", "seeds")
+# What a run is called and how its settings were found, not what it does.
+NAMES = ("name", "variant", "variants", "seed", "seeds", "tuned")
 
 Value = Any
 
@@ -34,7 +34,7 @@ def _flatten(value: Value, prefix: str = "") -> Iterator[tuple[str, Value]]:
         inner = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
         inner = [(str(place), item) for place, item in enumerate(value)]
-    if not inner and prefix:
+    if not inner and prefix and value != {}:
         yield prefix, list(value) if isinstance(value, tuple) else value
     for key, item in inner:
         yield from _flatten(item, f"{prefix}.{key}" if prefix else key)

@@ -9,9 +9,6 @@ from functools import cached_property
 
 from nnopt.store.record import RunRecord
 
-# Runs in these states ended without a result of their own: they count, but no mean takes them in.
-NO_RESULT = ("diverged", "failed")
-
 
 @dataclass(frozen=True)
 class Group:
@@ -29,8 +26,18 @@ class Group:
 
     @cached_property
     def results(self) -> tuple[RunRecord, ...]:
-        """The runs that means are taken over: those that neither diverged nor failed."""
-        return tuple(record for record in self.records if record.status not in NO_RESULT)
+        """The runs that are done: means are taken over them."""
+        return tuple(record for record in self.records if record.status == "done")
+
+    @cached_property
+    def lost(self) -> tuple[RunRecord, ...]:
+        """The runs that diverged: no mean takes them in, and they rank worst in every statistic."""
+        return tuple(record for record in self.records if record.status == "diverged")
+
+    @cached_property
+    def unfinished(self) -> tuple[RunRecord, ...]:
+        """The other runs (failed, interrupted, running, pruned): they say nothing of the variant yet."""
+        return tuple(record for record in self.records if record.status not in ("done", "diverged"))
 
     def count(self, status: str) -> int:
         """The number of runs with this status."""

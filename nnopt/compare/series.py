@@ -27,22 +27,35 @@ class Series:
 
 
 def series(record: RunRecord, column: str) -> Series:
-    """The column of this name.
+    """The column of this name; made once a record, as many numbers are taken from it.
 
     Raises:
         RunsFolderError: metrics.csv is damaged, or lacks a value of `step` or `train_seconds`.
     """
+    known = record.derived.get(column)
+    if known is None:
+        known = record.derived[column] = _series(record, column)
+    assert isinstance(known, Series)
+    return known
+
+
+def _series(record: RunRecord, column: str) -> Series:
     curve = record.curve()
     values = curve.get(column, [])
-    rows = [row for row, value in enumerate(values) if value is not None and math.isfinite(value)]
+    if None not in values and all(map(math.isfinite, values)):  # type: ignore[arg-type]
+        rows: Sequence[int] = range(len(values))
+    else:
+        rows = [row for row, value in enumerate(values) if value is not None and math.isfinite(value)]
     kept, *axes = (_at(rows, curve.get(name, [])) for name in (column, *AXES))
     if any(len(axis) < len(rows) for axis in axes):
         raise RunsFolderError(f"{record.folder / METRICS} is damaged: it lacks values of {' or '.join(AXES)}")
     return Series(rows, kept, *axes)
 
 
-def _at(rows: Sequence[int], values: Sequence[float | None]) -> list[float]:
+def _at(rows: Sequence[int], values: Sequence[float | None]) -> Sequence[float]:
     """The values at these rows that are there."""
+    if isinstance(rows, range) and len(rows) == len(values) and None not in values:
+        return values  # type: ignore[return-value]
     found = [values[row] for row in rows] if values else []
     return [value for value in found if value is not None]
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from nnopt.compare.comparison import Comparison, Row
 from nnopt.compare.spread import Spread
 
+if TYPE_CHECKING:
+    from nnopt.compare.comparison import Comparison
+    from nnopt.compare.rows import Row
+
 ABSENT = "-"
+MOST_NAMES = 3
 UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
+    """`a, b, c and 4 more`."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def show_spread(spread: Spread | None) -> str:
@@ -84,8 +94,19 @@ def best_sentence(comparison: Comparison) -> str:
     """`best: adam, val_accuracy 0.9812 ± 0.0010 (last of 3 seeds)`."""
     best = comparison.best
     if best is None or best.last is None:
-        return f"best: none, because no run has a {comparison.metric} that counts"
+        if comparison.across is not None:
+            firsts = [f"{row.task}: {row.variant} {show_spread(row.last)}" for row in comparison.rows if row.rank == 1]
+            return f"best {comparison.metric}: {'; '.join(firsts)}"
+        return f"best: none, because no run that is done has a {comparison.metric}"
     seeds = "1 seed" if best.last.n == 1 else f"{best.last.n} seeds"
     diverged = best.statuses.get("diverged", 0)
     remark = f"; {diverged} of {len(best.seeds)} diverged" if diverged else ""
-    return f"best: {best.label}, {comparison.metric} {show_spread(best.last)} (last of {seeds}{remark})"
+    of = f"last of {seeds}" if comparison.column == comparison.metric else seeds
+    return f"best: {best.label}, {comparison.metric} {show_spread(best.last)} ({of}{remark})"
+
+
+def said(comparison: Comparison) -> list[str]:
+    """The sentences of all verdicts, in the order of the ranking."""
+    order = {label: place for place, label in enumerate(comparison.ranking)}
+    judged = sorted(comparison.verdicts, key=lambda verdict: order[verdict.label])
+    return [text for verdict in judged for text in (verdict.sentence, verdict.time_sentence) if text]

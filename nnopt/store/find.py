@@ -40,8 +40,30 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
         try:
             records.append(read_run(folder))
         except NnoptError as error:
-            problems.append(f"left out: {error}")
+            problems.append(f"{error}.")
     return records, problems
+
+
+def read_named_runs(texts: Sequence[str], runs_dir: Path) -> tuple[list[RunRecord], list[str]]:
+    """The runs that RUN arguments name, in the order of the arguments and, within an experiment, of its variants.
+
+    Also a sentence for each that cannot be read.
+
+    Raises:
+        RunsFolderError: as `find_runs`.
+    """
+    found: dict[Path, RunRecord] = {}
+    problems: dict[str, None] = {}
+    for text in texts:
+        records, wrong = read_runs([folder for folder in find_runs([text], runs_dir) if folder not in found])
+        problems.update(dict.fromkeys(wrong))
+        found.update((record.folder, record) for record in sorted(records, key=_place_in_file))
+    return list(found.values()), list(problems)
+
+
+def _place_in_file(record: RunRecord) -> tuple[str, int]:
+    order = record.summary.get("order")
+    return record.experiment, order if isinstance(order, int) else 0
 
 
 def find_runs(texts: Sequence[str], runs_dir: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,40 @@ METRICS = "metrics.csv"
 STEPS = "steps.csv"
 SUMMARY_SCHEMA = 1
 
-Columns = dict[str, list[float | None]]
+# All that cells and separators are made of: numbers, also nan and inf.
+_NUMBERS = re.compile(r"[0-9eE+\-.,naifINF\n]*")
+
+
+class Columns(Mapping[str, list[float | None]]):
+    """A table of numbers by column, None for an empty cell; cells become numbers when their column is asked for.
+
+    Of the thirteen columns of metrics.csv a comparison of a thousand runs needs five.
+    """
+
+    def __init__(self, cells: Mapping[str, Sequence[str]], path: Path) -> None:
+        self._cells = cells
+        self._path = path
+        self._read: dict[str, list[float | None]] = {}
+
+    def __getitem__(self, name: str) -> list[float | None]:
+        if name not in self._read:
+            try:
+                self._read[name] = _numbers(self._cells[name])
+            except ValueError as error:
+                raise RunsFolderError(f"{self._path} is damaged: {error}") from None
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cells)
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 # A trial's folder may carry a suffix of its hash: trial-3-1a2b3c.
 _TRIAL = re.compile(r"trial-(\d+)(?:-.*)?")
@@ -99,7 +132,12 @@ class RunRecord:
         """
         import pandas
 
-        return pandas.DataFrame(self.curve())
+        return pandas.DataFrame(dict(self.curve()))
+
+    @cached_property
+    def derived(self) -> dict[str, object]:
+        """Room for what is computed from the curves once; empty at first."""
+        return {}
 
     @cached_property
     def _curve(self) -> Columns:
@@ -111,7 +149,7 @@ class RunRecord:
 
 
 def read_columns(path: Path) -> Columns:
-    """A CSV file of numbers by column; {} where the file is absent or has no whole header.
+    """A CSV file of numbers by column; none where the file is absent or has no whole header.
 
     A line is whole when it ends in a line break, has as many cells as the header and every cell is a number
     or empty. A last line that is not whole was being written when its program ended: it is dropped.
@@ -122,21 +160,30 @@ def read_columns(path: Path) -> Columns:
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
-        return {}
+        return Columns({}, path)
     except OSError as error:
         raise RunsFolderError(f"cannot read {path}: {error.strerror}") from None
     # The cells are numbers, never quoted: splitting takes half the time of csv.reader.
-    header, *rows = [line.split(",") for line in text[: text.rfind("\n") + 1].splitlines()] or [[]]
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    header, *rows = [line.split(",") for line in lines] or [[]]
     if rows and not _is_whole(rows[-1], len(header)):
         rows.pop()
-    uneven = next((number for number, row in enumerate(rows, 2) if len(row) != len(header)), None)
+    width = len(header)
+    uneven = next((number for number, row in enumerate(rows, 2) if len(row) != width), None)
     if uneven is not None:
         raise RunsFolderError(f"{path} is damaged: line {uneven} has other columns than the header")
-    columns: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [()] * len(header)
-    try:
-        return {name: _numbers(cells) for name, cells in zip(header, columns, strict=True)}
-    except ValueError as error:
-        raise RunsFolderError(f"{path} is damaged: {error}") from None
+    for number, line in _body(lines, rows):
+        if not _NUMBERS.fullmatch(line):
+            raise RunsFolderError(f"{path} is damaged: line {number} holds what is no number ({line[:40]!r})")
+    columns: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [()] * width
+    return Columns(dict(zip(header, columns, strict=True)), path)
+
+
+def _body(lines: Sequence[str], rows: Sequence[object]) -> Iterable[tuple[int, str]]:
+    """Number and text of the lines below the header: all in one where nothing is wrong with them."""
+    body = lines[1 : 1 + len(rows)]
+    whole = "\n".join(body)
+    return () if _NUMBERS.fullmatch(whole) else enumerate(body, 2)
 
 
 def _numbers(cells: Sequence[str]) -> list[float | None]:

@@ -72,3 +72,36 @@ def make_run(
     }
     (folder / "summary.json").write_text(json.dumps({**written, **summary}))
     return RunRecord.read(folder)
+
+
+def in_memory(
+    variant: str,
+    seed: int,
+    values: Sequence[float],
+    *,
+    metric: str = "val_accuracy",
+    experiment: str = "digits",
+    status: str = "done",
+    every: int = 10,
+    **summary: Any,
+) -> RunRecord:
+    """As `make_run`, without a disk: for simulations of many runs."""
+    steps = [float(every * (place + 1)) for place in range(len(values))]
+    written = {
+        "spec": {"optimizer": {"kind": variant, "lr": 0.1}},
+        "spec_hash": f"{experiment}-{variant}",
+        "task": "classification",
+        "select": metric,
+        "steps": steps[-1] if steps else 0,
+        "seconds": {"train": 0.01 * (steps[-1] if steps else 0)},
+    }
+    folder = Path(experiment) / variant / f"seed-{seed}"
+    record = RunRecord(folder, experiment, variant, None, seed, status, {**written, **summary})
+    curve = {
+        "step": steps,
+        "samples": [32 * step for step in steps],
+        "train_seconds": [0.01 * step for step in steps],
+        metric: list(values),
+    }
+    record.__dict__["_curve"] = curve  # where the property keeps what it has read
+    return record

@@ -66,6 +66,31 @@ def test_a_mean_ends_where_a_run_does() -> None:
     assert np.isnan(found.values[1, 2:]).all()
 
 
+@pytest.mark.parametrize("missing", [None, "nan", "inf"])
+def test_a_missing_value_is_not_made_up_and_holds_no_mean(tmp_path: Path, missing: float | str | None) -> None:
+    """Runs of 10 to 50 and 10 to 40 steps; the first has no value at 20. Its own curve goes on from 10 to 30."""
+    gap = make_run(tmp_path, "sgd", 0, [0.0, missing, 0.2, 0.3, 0.4])
+    found = align([gap, make_run(tmp_path, "sgd", 1, [1.0, 1.0, 1.0, 1.0])], "val_accuracy")
+    assert found.steps.tolist() == [10, 20, 30, 40, 50]
+    assert np.isnan(found.values).tolist() == [[False, True, False, False, False], [False, False, False, False, True]]
+    assert (found.values[0, 2], found.seconds[0, 2]) == (0.2, pytest.approx(0.3))
+    assert found.common.tolist() == [0, 2, 3, 4]  # at 20 one run alone would bend the mean
+    assert [found.steps[piece].tolist() for piece in found.segments()] == [[10, 30, 40], [50]]
+    assert found.mean[found.common].tolist() == pytest.approx([0.5, 0.6, 0.65, 0.4])
+
+
+def test_steps_that_only_some_runs_share_are_the_common_ones(tmp_path: Path) -> None:
+    """Every ten against every fifteen steps: only at 30 and 60 was each that is under way evaluated."""
+    records = [
+        make_run(tmp_path, "sgd", seed, [0.1] * (60 // every), every=every) for seed, every in ((0, 10), (1, 15))
+    ]
+    found = align(records, "val_accuracy")
+    assert found.steps.tolist() == [10, 15, 20, 30, 40, 45, 50, 60]
+    assert found.steps[found.common].tolist() == [10, 30, 60]  # at 10 the other has not begun
+    assert found.count.tolist() == [1, 1, 1, 2, 1, 1, 1, 2]
+    assert not found.has_common_steps
+
+
 def test_runs_evaluated_at_other_steps_have_no_common_mean() -> None:
     apart = aligned([dict.fromkeys(range(1, 20, 2), 0.0), dict.fromkeys(range(2, 21, 2), 1.0)])
     assert not apart.has_common_steps

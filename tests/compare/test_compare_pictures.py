@@ -9,9 +9,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from nnopt.compare.comparison import compare
-from nnopt.compare.figure import COLOURS, MOST_LINES, limits, style
-from nnopt.compare.plots import plot_comparison
-from nnopt.compare.run_plot import plot_run
+from nnopt.compare.pictures.convergence import plot_comparison
+from nnopt.compare.pictures.figure import COLOURS, MOST_LINES, limits, style
+from nnopt.compare.pictures.run import plot_run
 from nnopt.errors import DiskError, UsageError
 from nnopt.store.record import RunRecord
 

@@ -67,7 +67,9 @@ def test_a_damaged_last_line_is_dropped(tmp_path: Path, tail: str) -> None:
     assert read_columns(path)["step"] == [10, 20, 30]
 
 
-@pytest.mark.parametrize(("row", "words"), [("40,0.2\n", "line 5 has other columns"), ("40,x,0.1\n", "'x'")])
+@pytest.mark.parametrize(
+    ("row", "words"), [("40,0.2\n", "line 5 has other columns"), ("40,x,0.1\n", "line 5 .*'40,x,0.1'")]
+)
 def test_damage_before_the_last_line_is_an_error(tmp_path: Path, row: str, words: str) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text(TABLE + row + "50,0.1,0.1\n")

@@ -247,7 +247,7 @@ def test_a_damaged_run_is_named_and_the_others_are_read(runs: Path) -> None:
     records, problems = read_runs(run_folders(runs))
     assert len(records) == 11
     (problem,) = problems
-    assert problem.startswith(f"left out: {damaged / 'summary.json'} is damaged")
+    assert problem.startswith(f"{damaged / 'summary.json'} is damaged")
 
 
 def test_a_stale_running_was_interrupted(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from nnopt.compare.comparison import Comparison
 from nnopt.compare.curves import Aligned, align
-from nnopt.compare.figure import MOST_LINES, limits, new_figure, plain, style, write_png
-from nnopt.compare.groups import NO_RESULT, Group
+from nnopt.compare.groups import Group
+from nnopt.compare.pictures.figure import MOST_LINES, limits, new_figure, plain, style, write_picture
 from nnopt.compare.series import series
 from nnopt.compare.text import show_runs
 
@@ -31,15 +31,15 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
 
     The line is the mean over the seeds at a step, the band one sample standard deviation to either side;
     against seconds a point lies at the mean time of these seeds. Where the seeds have few steps in common,
-    each is drawn by itself. A run that diverged or failed is no part of a mean: it ends in a cross. The first
-    21 variants of the ranking are drawn.
+    each is drawn by itself. A run that diverged is no part of a mean: it ends in a cross; one that has not ended
+    is a thin line. The first 21 variants of the ranking are drawn.
 
     Raises:
         DiskError: the file cannot be written.
     """
     groups = comparison.groups[:MOST_LINES]
     handles = _legend(comparison, groups)
-    columns = list(dict.fromkeys((comparison.metric, TRAIN_LOSS)))
+    columns = list(dict.fromkeys(column for column in (comparison.column, TRAIN_LOSS) if column))
     legend_rows = -(-len(handles) // LEGEND_COLUMNS)
     figure = new_figure(12, 4 * len(columns) + 0.2 + 0.25 * legend_rows)
     grid = figure.subplots(len(columns), 2, sharex="col", squeeze=False)
@@ -48,7 +48,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> None:
     for axes, x_label in zip(grid[-1], X_LABELS, strict=True):
         axes.set_xlabel(x_label)
     figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
-    write_png(figure, path)
+    write_picture(figure, path)
 
 
 def _draw_column(panels: Sequence[Axes], column: str, comparison: Comparison, groups: Groups) -> None:
@@ -92,13 +92,15 @@ def _draw(axes: Axes, curve: Aligned, is_time: bool, colour: str, dashes: str) -
 
 
 def _draw_lost(axes: Axes, group: Group, column: str, is_time: bool, colour: str) -> None:
-    """The runs that diverged or failed, each to a cross at its last finite value, or at the panel's edge."""
+    """The runs that are in no mean; those that diverged to a cross at their last finite value, or at the edge."""
     low, high = axes.get_ylim()
-    for record in group.records:
+    for record in (*group.lost, *group.unfinished):
         curve = series(record, column)
-        if record.status in NO_RESULT and curve.values:
+        if curve.values:
             x = curve.seconds if is_time else curve.steps
             axes.plot(x, curve.values, color=colour, linewidth=1, alpha=0.5)
+            if record.status != "diverged":
+                continue
             end = min(max(curve.values[-1], low), high)
             axes.plot(x[-1:], [end], color=colour, marker="x", markersize=8, markeredgewidth=2, clip_on=False)
 
@@ -114,7 +116,7 @@ def _values(groups: Groups, column: str) -> list[float]:
 
 def _is_log(column: str, comparison: Comparison, values: Sequence[float]) -> bool:
     """Losses always, other errors where they span more than a few times themselves; positive values only."""
-    if not values or min(values) <= 0 or (column == comparison.metric and comparison.higher_is_better):
+    if not values or min(values) <= 0 or (column == comparison.column and comparison.higher_is_better):
         return False
     return column == TRAIN_LOSS or max(values) > LOG_FROM * min(values)
 
@@ -128,11 +130,10 @@ def _legend(comparison: Comparison, groups: Groups) -> list[Artist]:
         lost = len(group.results) < len(group.records)
         label = f"{group.label} ({show_runs(row)})" if lost else group.label
         handles.append(Line2D([], [], color=colour, linestyle=dashes, linewidth=1.8, label=label))
-    if any(len(group.results) < len(group.records) for group in groups):
-        cross = "diverged or failed"
-        handles.append(Line2D([], [], color="grey", linestyle="", marker="x", label=cross))
+    if any(group.lost for group in groups):
+        handles.append(Line2D([], [], color="grey", linestyle="", marker="x", label="diverged"))
     target = comparison.target
-    if target is not None and target.metric in (comparison.metric, TRAIN_LOSS):
+    if target is not None and target.metric in (comparison.column, TRAIN_LOSS):
         goal = f"target {target.value:g}"
         handles.append(Line2D([], [], color="black", linestyle=":", linewidth=1.2, label=goal))
     hidden = len(comparison.groups) - len(groups)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nnopt.errors import UsageError
 from nnopt.store.files import write_whole
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 Dash = Literal["-", "--", "-."]
 DASHES: tuple[Dash, ...] = ("-", "--", "-.")
 MOST_LINES = len(COLOURS) * len(DASHES)
+# Suffix -> metadata: without a date, so that the same figure gives the same bytes.
+PICTURES: dict[str, dict[str, str | None]] = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def style(index: int) -> tuple[str, Dash]:
@@ -56,12 +59,30 @@ def limits(values: Sequence[float], is_log: bool) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def write_png(figure: Figure, path: Path) -> None:
-    """Writes the picture, whole.
+def check_picture_file(path: Path) -> None:
+    """Refuses a picture that could not be written, before anything is drawn.
 
     Raises:
+        UsageError: its suffix is none of .png, .svg, .pdf.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise UsageError(f"cannot write {path}: a picture's name ends in {', '.join(PICTURES)}")
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Writes the picture, whole, as PNG, SVG or PDF by the suffix of `path`.
+
+    The same figure gives the same bytes. Text in an SVG stays text, in a PDF it keeps its (TrueType) fonts.
+
+    Raises:
+        UsageError: another suffix.
         DiskError: it cannot be written.
     """
+    import matplotlib
+
+    check_picture_file(path)
+    kind = path.suffix.lower()
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nnopt", "pdf.fonttype": 42}):
+        figure.savefig(picture, format=kind.removeprefix("."), metadata=PICTURES[kind])
     write_whole(path, picture.getvalue())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnopt.compare.figure import new_figure, plain, style, write_png
+from nnopt.compare.pictures.figure import new_figure, plain, style, write_picture
 from nnopt.spec.experiment import RunSettings
 
 POINTS = 400
@@ -37,4 +37,4 @@ def plot_rates(curves: Mapping[str, Sequence[float]], path: Path) -> None:
     axes.set_xlabel("share of the budget")
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside right center", frameon=False)
-    write_png(figure, path)
+    write_picture(figure, path)

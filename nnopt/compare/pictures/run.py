@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnopt.compare.figure import MOST_LINES, limits, new_figure, plain, style, write_png
+from nnopt.compare.pictures.figure import MOST_LINES, limits, new_figure, plain, style, write_picture
 from nnopt.compare.series import finite
 from nnopt.errors import UsageError
 from nnopt.spec.metric_names import higher_is_better
@@ -48,7 +48,7 @@ def plot_run(record: RunRecord, path: Path) -> None:
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     figure.suptitle(f"{record.name} ({record.status})", fontsize=13)
-    write_png(figure, path)
+    write_picture(figure, path)
 
 
 def _panels(record: RunRecord) -> dict[str, list[Line]]:

@@ -9,11 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnopt.compare.comparison import Comparison, Row
+from nnopt.compare.comparison import Comparison
+from nnopt.compare.gates import GateResult
+from nnopt.compare.rows import Row
 from nnopt.compare.spread import Spread
+from nnopt.compare.tables.tasks import across_json, across_markdown
+from nnopt.compare.tables.verdicts import verdict_cells, verdict_header, verdict_texts
 from nnopt.compare.text import (
     ABSENT,
     best_sentence,
+    said,
     show_bytes,
     show_quantity,
     show_reached,
@@ -24,13 +29,16 @@ from nnopt.compare.text import (
 from nnopt.store.files import write_whole
 
 STATUSES = ("done", "diverged", "failed", "interrupted", "running", "pruned")
-TO_TARGET = ("reached", "steps", "samples", "gradient_evaluations", "seconds")
+COST_WORDS = {"train_seconds": "seconds", "memory_peak_bytes": "memory", "energy_joules": "energy"}
+TO_TARGET = ("reached", "runs", "steps", "samples", "gradient_evaluations", "seconds")
 Cell = str | int | float | None
 
 
 def cells(comparison: Comparison, row: Row) -> dict[str, Cell]:
     """One row for programs: a column a number, None where there is none. All rows have the same columns."""
     to_target = row.to_target
+    verdict = next((verdict for verdict in comparison.verdicts if verdict.label == row.label), None)
+    point = next((point for point in comparison.costs if point.label == row.label), None)
     return {
         "rank": row.rank,
         "label": row.label,
@@ -49,10 +57,15 @@ def cells(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "target_metric": to_target.target.metric if to_target else None,
         "target_value": to_target.target.value if to_target else None,
         **{f"target_{name}": getattr(to_target, name, None) for name in TO_TARGET},
+        **_spread_cells("area", row.area),
+        **_spread_cells("end_rate", row.end_rate),
         "train_seconds": row.train_seconds,
         "samples_per_second": row.samples_per_second,
         "memory_peak_bytes": row.memory_peak_bytes,
         "parameters": row.parameters,
+        "energy_joules": row.energy_joules,
+        "pareto_set": " ".join(sorted(point.front)) if point else None,
+        **verdict_cells(verdict),
     }
 
 
@@ -66,8 +79,8 @@ def to_csv(comparison: Comparison) -> str:
     return file.getvalue()
 
 
-def to_json(comparison: Comparison) -> str:
-    """The rows of the CSV, and the target, the differences and the notes, as one JSON object."""
+def to_json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
+    """The rows of the CSV, and verdicts, findings, gates, target, differences and notes, as one JSON object."""
     target, best = comparison.target, comparison.best
     value = {
         "metric": comparison.metric,
@@ -75,21 +88,45 @@ def to_json(comparison: Comparison) -> str:
         "target": target and {"metric": target.metric, "value": target.value},
         "best": best and best.label,
         "ranking": comparison.ranking,
+        "baseline": comparison.baseline,
+        "verdicts": [
+            {
+                "label": verdict.label,
+                "sentence": verdict.sentence,
+                "time_sentence": verdict.time_sentence,
+                "comparisons": verdict.comparisons,
+                **verdict_cells(verdict),
+            }
+            for verdict in comparison.verdicts
+        ],
+        "gates": [vars(gate) for gate in gates],
+        "findings": [vars(finding) for finding in comparison.findings],
+        "left_out": comparison.left_out,
         "rows": [cells(comparison, row) for row in comparison.rows],
+        "across": across_json(comparison.across) if comparison.across else None,
         "differences": comparison.differences,
         "notes": comparison.notes,
     }
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def to_markdown(comparison: Comparison) -> str:
-    """The table, the best variant, the notes and the keys in which the specs differ."""
+def to_markdown(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
+    """What is unfair, the table, the verdicts, the notes and the keys in which the specs differ."""
     columns = shown_columns(comparison)
-    lines = _markdown_table(
+    lines = [f"- **{finding.text}** {finding.advice}" for finding in comparison.findings]
+    lines += [f"- Left out: {sentence}" for sentence in comparison.left_out]
+    lines += [""] if lines else []
+    lines += _markdown_table(
         [column.title for column in columns],
         [[column.text(row) for column in columns] for row in comparison.rows],
     )
-    lines += ["", best_sentence(comparison), "", *(f"- {note}" for note in comparison.notes)]
+    lines += ["", best_sentence(comparison), "", *(f"- {sentence}" for sentence in said(comparison))]
+    lines += [f"- gate {gate.sentence}" for gate in gates]
+    lines += [f"- {note}" for note in comparison.notes]
+    if comparison.verdicts:
+        lines += ["", *_markdown_table(verdict_header(comparison), verdict_texts(comparison))]
+    if comparison.across:
+        lines += ["", *across_markdown(comparison.across)]
     if comparison.differences:
         labels = [row.label for row in comparison.rows]
         lines += ["", "The specs differ in:", ""]
@@ -109,13 +146,13 @@ def write_csv(comparison: Comparison, path: Path) -> None:
     write_whole(path, to_csv(comparison))
 
 
-def write_markdown(comparison: Comparison, path: Path) -> None:
+def write_markdown(comparison: Comparison, path: Path, gates: Sequence[GateResult] = ()) -> None:
     """Writes `to_markdown` to a file.
 
     Raises:
         DiskError: it cannot be written.
     """
-    write_whole(path, to_markdown(comparison))
+    write_whole(path, to_markdown(comparison, gates))
 
 
 @dataclass(frozen=True)
@@ -131,26 +168,46 @@ class Column:
 def shown_columns(comparison: Comparison) -> list[Column]:
     """Rank and variant, then the columns that have a value in some row."""
     target = comparison.target
+    pareto = {row.label: ABSENT for row in comparison.rows} | {
+        point.label: ", ".join(sorted(COST_WORDS.get(cost, cost) for cost in point.front)) or ABSENT
+        for point in comparison.costs
+    }
     goal = f"{target.metric} {target.value:g}" if target else "target"
     columns = [
         Column("result", "runs", show_runs, is_number=False),
-        Column("result", f"last {comparison.metric}", lambda row: show_spread(row.last)),
+        Column("result", comparison.measure.title, lambda row: show_spread(row.last)),
         Column("result", "best", lambda row: show_spread(row.best)),
         Column("result", "test", lambda row: show_spread(row.test_last)),
         Column("target", f"reached {goal}", show_reached),
         Column("target", "steps to target", _target_text("steps")),
-        Column("target", "gradient evaluations", _target_text("gradient_evaluations")),
+        *(_evaluations_column(comparison)),
         Column("target", "seconds to target", _target_text("seconds")),
+        Column("curve", "mean level", lambda row: show_spread(row.area)),
+        Column("curve", "end, per 100 steps", _end_rate_text),
         Column("cost", "train seconds", lambda row: show_quantity(row.train_seconds)),
         Column("cost", "samples/s", lambda row: show_quantity(row.samples_per_second)),
         Column("cost", "memory", lambda row: show_bytes(row.memory_peak_bytes)),
         Column("cost", "parameters", lambda row: show_quantity(row.parameters)),
+        Column("cost", "joules", lambda row: show_quantity(row.energy_joules)),
+        Column("cost", "Pareto set", lambda row: pareto[row.label], is_number=False),
     ]
     return [
         Column("name", "#", lambda row: str(row.rank)),
         Column("name", "variant", lambda row: row.label, is_number=False),
         *(column for column in columns if any(column.text(row) != ABSENT for row in comparison.rows)),
     ]
+
+
+def _evaluations_column(comparison: Comparison) -> list[Column]:
+    """Gradient evaluations to target, where they are not just the steps."""
+    times = [row.to_target for row in comparison.rows if row.to_target]
+    if all(to_target.gradient_evaluations == to_target.steps for to_target in times):
+        return []
+    return [Column("target", "gradient evaluations", _target_text("gradient_evaluations"))]
+
+
+def _end_rate_text(row: Row) -> str:
+    return ABSENT if row.end_rate is None else f"{row.end_rate.mean:+.2g}"
 
 
 def _target_text(name: str) -> Callable[[Row], str]:

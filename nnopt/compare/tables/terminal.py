@@ -7,20 +7,61 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.comparison import Comparison
-from nnopt.compare.table import Column, shown_columns
-from nnopt.compare.text import best_sentence, show_value
+from nnopt.compare.gates import GateResult
+from nnopt.compare.tables.table import Column, shown_columns
+from nnopt.compare.tables.tasks import render_across
+from nnopt.compare.tables.verdicts import verdict_header, verdict_texts
+from nnopt.compare.text import ABSENT, best_sentence, listed, said, show_value
+
+MOST_LABELS = 6  # behind a value of a key in which the specs differ
+GATE_STYLES = {"held": "green", "broken": "bold red", "undecided": "yellow"}
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
-def render(comparison: Comparison, console: Console) -> None:
-    """Prints the table with its best row marked, the best variant in a sentence, notes and differences.
+def render(comparison: Comparison, console: Console, gates: Sequence[GateResult] = ()) -> None:
+    """Prints what is unfair, the table with its best row marked, verdicts, gates, notes and differences.
 
     Where the console is too narrow for all columns there are several tables: what came of the runs, the time
     to target, what they cost.
     """
+    _render_findings(comparison, console)
+    several = comparison.across is not None
+    if comparison.across is not None:
+        render_across(comparison.across, console)
+        console.print()
+    for shown in _tables(comparison, console):
+        console.print(_table(comparison, shown))
+        console.print()
+    _say(console, best_sentence(comparison), style="bold")
+    for sentence in said(comparison) if not several else ():  # of many tasks the table below says it shorter
+        _say(console, f"- {sentence}")
+    for gate in gates:
+        _say(console, f"gate {gate.sentence}", style=GATE_STYLES[gate.state])
+    for note in comparison.notes:
+        _say(console, f"- {note}")
+    if comparison.verdicts:
+        console.print()
+        _render_verdicts(comparison, console)
+    if comparison.differences:
+        console.print()
+        _render_differences(comparison, console)
+
+
+def _render_findings(comparison: Comparison, console: Console) -> None:
+    """What is unfair and what to do; which runs are in no number."""
+    for finding in comparison.findings:
+        _say(console, f"unfair: {finding.text} {finding.advice}", style="yellow")
+    for sentence in comparison.left_out:
+        _say(console, f"left out: {sentence}", style="yellow")
+    if comparison.findings or comparison.left_out:
+        console.print()
+
+
+def _tables(comparison: Comparison, console: Console) -> list[list[Column]]:
+    """The columns of one table, or of several that fit."""
     parts = {part: list(columns) for part, columns in groupby(shown_columns(comparison), lambda of: of.part)}
     names = parts.pop("name")
     tables: list[list[Column]] = []
@@ -31,15 +72,35 @@ def render(comparison: Comparison, console: Console) -> None:
                 tables[-1] += some
             else:
                 tables.append(names + some)
-    for shown in tables:
-        console.print(_table(comparison, shown))
-        console.print()
-    _say(console, best_sentence(comparison), style="bold")
-    for note in comparison.notes:
-        _say(console, f"- {note}")
-    if comparison.differences:
-        console.print()
-        _render_differences(comparison.differences, comparison.ranking, console)
+    return tables
+
+
+def _render_verdicts(comparison: Comparison, console: Console) -> None:
+    """One row a verdict where that fits, else a short list a verdict."""
+    header, rows = verdict_header(comparison), verdict_texts(comparison)
+    kept = [index for index in range(1, len(header)) if any(row[index] != ABSENT for row in rows)]
+    if comparison.baseline is not None:
+        kept.remove(header.index("against"))
+        _say(console, f"against {comparison.baseline}:")
+
+    def table(columns: Sequence[int]) -> Table:
+        made = _bare_table()
+        for index in (0, *columns):
+            made.add_column(_plain("\n".join(header[index].split(" ", 1))), vertical="bottom", overflow="fold")
+        for row in rows:
+            made.add_row(*(_plain(row[index]) for index in (0, *columns)))
+        return made
+
+    parts: list[list[int]] = []
+    for index in kept:
+        if parts and _fits(table([*parts[-1], index]), console):
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    for number, columns in enumerate(parts):
+        if number:
+            console.print()
+        console.print(table(columns))
 
 
 def _table(comparison: Comparison, columns: Sequence[Column]) -> Table:
@@ -53,7 +114,7 @@ def _table(comparison: Comparison, columns: Sequence[Column]) -> Table:
             overflow="fold",
         )
     for row in comparison.rows:
-        is_best = row is comparison.best
+        is_best = row is comparison.best or (comparison.across is not None and row.rank == 1)
         texts = [column.text(row) for column in columns]
         if is_best:
             texts[0] = f"* {texts[0]}"
@@ -68,8 +129,13 @@ def _bare_table() -> Table:
     return Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _render_differences(differing: Mapping[str, Mapping[str, Any]], labels: Sequence[str], console: Console) -> None:
-    """One row a key and one column a variant where that fits, else a line a key."""
+def _render_differences(comparison: Comparison, console: Console) -> None:
+    """One row a key and one column a variant where that fits, else a line a key.
+
+    Over several tasks the rows that say what a key is in each task, or in each variant, name just these.
+    """
+    differing, labels = comparison.differences, comparison.ranking
+    names = {row.label: (row.experiment, row.variant) for row in comparison.rows}
     table = _bare_table()
     for title in ("the specs differ in", *labels):
         table.add_column(_plain(title), overflow="fold")
@@ -81,9 +147,26 @@ def _render_differences(differing: Mapping[str, Mapping[str, Any]], labels: Sequ
     _say(console, "The specs differ in:")
     for key, values in differing.items():
         alike: dict[str, list[str]] = {}
+        shown = {label: show_value(values, label) for label in labels}
         for label in labels:
-            alike.setdefault(show_value(values, label), []).append(label)
-        _say(console, f"  {key}: " + "; ".join(f"{value} ({', '.join(of)})" for value, of in alike.items()))
+            alike.setdefault(shown[label], []).append(label)
+        if comparison.across is not None:
+            alike = _by_part(shown, names) or alike
+        _say(console, f"  {key}: " + "; ".join(f"{value} ({listed(of, MOST_LABELS)})" for value, of in alike.items()))
+
+
+def _by_part(shown: Mapping[str, str], names: Mapping[str, tuple[str, str]]) -> dict[str, list[str]] | None:
+    """Value -> experiments where it is one an experiment, else -> variants where it is one a variant, else None."""
+    for part in (0, 1):
+        values: dict[str, set[str]] = {}
+        for label, text in shown.items():
+            values.setdefault(names[label][part], set()).add(text)
+        if all(len(texts) == 1 for texts in values.values()):
+            alike: dict[str, list[str]] = {}
+            for name, texts in values.items():
+                alike.setdefault(next(iter(texts)), []).append(name)
+            return alike
+    return None
 
 
 def _fits(table: Table, console: Console) -> bool:

@@ -1,0 +1,1 @@
+"""What makes a comparison unfair, and what to do about it."""

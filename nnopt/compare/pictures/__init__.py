@@ -1,0 +1,1 @@
+"""Curves, costs and profiles as pictures."""

@@ -1,0 +1,1 @@
+"""A comparison as tables: on a terminal, and in files."""

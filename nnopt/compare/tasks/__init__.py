@@ -1,0 +1,1 @@
+"""Several experiments with the same variants, taken together."""
