@@ -19,7 +19,14 @@ def import_all() -> None:
     """Imports all that `nnopt train` needs, down to the picture."""
     import importlib
 
-    for name in ("cli.main", "cli.progress", "compare.render", "compare.table", "scale.processes", "train.report"):
+    for name in (
+        "cli.main",
+        "cli.progress",
+        "compare.tables.terminal",
+        "compare.tables.table",
+        "scale.processes",
+        "train.report",
+    ):
         importlib.import_module(f"nnopt.{name}")
     importlib.import_module("matplotlib.backends.backend_agg")
     importlib.import_module("sklearn.datasets")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -244,16 +243,3 @@ def test_evaluating_half_as_often_never_gives_an_earlier_moment(curves: list[lis
     for low, high, wide_low, wide_high in zip(one.low, one.high, two.low, two.high, strict=True):
         assert wide_low <= low
         assert high <= wide_high
-
-
-def test_a_thousand_runs_take_no_time() -> None:
-    """0.4 s of three are meant for this; the bound is loose, as other work may share the machine."""
-    values = [place / 250 for place in range(200)]
-    groups = [group_of([in_memory(f"v{n}", seed, values) for seed in range(10)]) for n in range(100)]
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        for group in groups:
-            time_to_target(group, Target("val_accuracy", 0.75))
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0

@@ -306,26 +306,23 @@ def test_patience_counts_rows_without_improvement(metric: str, values: list[floa
 # --------------------------------------------------------------------------------------------------- time
 
 
-def test_just_one_account_runs_at_a_time() -> None:
+def test_just_one_account_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
     clock = Clock(torch.device("cpu"))
-    begun = time.perf_counter()
+    now += 0.5
     clock.switch("train")
-    time.sleep(0.02)
+    now += 2
     with clock.account("logging"):
-        time.sleep(0.02)
+        now += 4
         with clock.account("checkpoint"):
-            time.sleep(0.02)
-        assert clock.read("train") < 0.04
-    time.sleep(0.01)
-    reading = clock.read("train")
+            now += 8
+        assert clock.read("train") == 2
+    now += 1
+    assert clock.read("train") == 3
     clock.switch("setup")
-    wall = time.perf_counter() - begun
-    seconds = clock.seconds
-    assert set(seconds) == set(ACCOUNTS)
-    assert 0.03 <= reading <= seconds["train"]
-    for account in ("logging", "checkpoint"):
-        assert 0.02 <= seconds[account] < 0.06
-    assert sum(seconds.values()) - seconds["setup"] == pytest.approx(wall, abs=2e-3)
+    expected = {"setup": 0.5, "train": 3, "logging": 4, "checkpoint": 8}
+    assert clock.seconds == dict.fromkeys(ACCOUNTS, 0.0) | expected
 
 
 def test_the_accounts_of_a_run_add_up_to_its_wall_time(tmp_path: Path) -> None:
@@ -338,7 +335,7 @@ def test_the_accounts_of_a_run_add_up_to_its_wall_time(tmp_path: Path) -> None:
     clock.switch("setup")
     wall = time.perf_counter() - begun
     assert counted >= before
-    assert sum(clock.seconds.values()) - counted == pytest.approx(wall, rel=0.02, abs=2e-3)
+    assert sum(clock.seconds.values()) - counted == pytest.approx(wall, rel=0.05, abs=0.05)
     assert all(clock.seconds[name] > 0 for name in ("train", "evaluation", "logging", "checkpoint"))
 
 
