@@ -38,6 +38,9 @@ def check(
     console.print(to_yaml(resolved(experiment)), markup=False, soft_wrap=True)
     print_plan(plan, runs_folder(runs_dir), fresh=False, as_json=False)
     if deep:
+        from nnopt.track.tracking import check_installed
+
+        check_installed(experiment.track)
         from nnopt.train.setup import DataCache, build
 
         cache = DataCache()

@@ -9,6 +9,7 @@ from nnopt.compare.rows import Row
 from nnopt.compare.spread import Spread
 from nnopt.compare.statistics.pareto import pareto_front
 
+ALIKE = 0.01
 # What a row may cost. Seconds and joules are means over its runs, memory is the largest.
 COSTS = ("train_seconds", "memory_peak_bytes", "parameters", "energy_joules")
 
@@ -18,7 +19,7 @@ class CostPoint:
     """One variant: its quality, and what it costs as far as that was recorded.
 
     `front` names the costs on whose Pareto set it lies, within its `task`. A variant of which runs `diverged` is on
-    none: its mean is over the others alone.
+    none: its mean is over the others alone. A cost that is the same for all within a hundredth has no front.
     """
 
     label: str
@@ -40,7 +41,8 @@ def costs(rows: Sequence[Row], higher: bool) -> tuple[CostPoint, ...]:
         sound = [row for row in rows if row.task == task and not row.statuses.get("diverged")]
         qualities = [row.last.mean for row in sound if row.last is not None]
         for cost in COSTS:
-            for index in pareto_front(qualities, [_costs_of(row).get(cost) for row in sound], higher):
+            spent = [_costs_of(row).get(cost) for row in sound]
+            for index in pareto_front(qualities, spent, higher) if _tells_apart(spent) else ():
                 fronts[sound[index].label].add(cost)
     return tuple(
         CostPoint(
@@ -54,6 +56,12 @@ def costs(rows: Sequence[Row], higher: bool) -> tuple[CostPoint, ...]:
         for row in rows
         if row.last is not None
     )
+
+
+def _tells_apart(spent: Sequence[float | None]) -> bool:
+    """Whether a cost differs by more than a hundredth: peak memory of one program differs a little by its order."""
+    known = [value for value in spent if value is not None]
+    return len(known) > 1 and max(known) > (1 + ALIKE) * min(known)
 
 
 def _costs_of(row: Row) -> dict[str, float]:

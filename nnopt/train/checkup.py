@@ -13,8 +13,11 @@ from typing import Literal
 
 import torch
 
+from nnopt.errors import UsageError
 from nnopt.spec.data import DATA
+from nnopt.track.tracking import TRACKERS, check_installed
 from nnopt.train.devices import available_devices, cores
+from nnopt.train.energy import open_meter
 from nnopt.train.environment import PACKAGES
 from nnopt.version import __version__
 
@@ -42,7 +45,9 @@ def checkup(runs_dir: Path, timed: bool) -> list[Line]:
     for name in available_devices():
         speed = f", {product_speed(torch.device(name)) / 1e9:.0f} GFLOP/s in fp32 products" if timed else ""
         lines.append(Line("good", f"device {name}", f"{_device_name(name)}{speed}"))
+        lines.append(_energy_line(name))
     lines += [_data_line(kind) for kind in DATA.named()]
+    lines += [_tracker_line(name) for name in TRACKERS]
     return [*lines, _runs_line(runs_dir)]
 
 
@@ -60,6 +65,20 @@ def product_speed(device: torch.device) -> float:
 
 def _device_name(name: str) -> str:
     return torch.cuda.get_device_name(name) if name.startswith("cuda") else platform.processor() or platform.machine()
+
+
+def _energy_line(device: str) -> Line:
+    meter = open_meter(torch.device(device))
+    name = f"energy of {device}"
+    return Line("good", name, meter.source) if meter.source else Line("absent", name, meter.reason or "not counted")
+
+
+def _tracker_line(name: str) -> Line:
+    try:
+        check_installed([name])
+    except UsageError as error:
+        return Line("absent", f"track {name}", str(error))
+    return Line("good", f"track {name}", "installed")
 
 
 def _data_line(kind: str) -> Line:

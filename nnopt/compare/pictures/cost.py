@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from nnopt.compare.comparison import Comparison
 from nnopt.compare.cost import COSTS, CostPoint
 from nnopt.compare.pictures.figure import MOST_LINES, limits, new_figure, plain, style, write_picture
 from nnopt.compare.pictures.labels import draw_labels
-from nnopt.compare.text import show_bytes, show_quantity
+from nnopt.compare.text import show_quantity
 from nnopt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ TITLES = {
 }
 PANELS_IN_A_ROW = 2
 LOG_FROM = 10.0
+MEGABYTE = 1e6
 FRONT = "#555555"
 
 
@@ -56,7 +58,7 @@ def plot_costs(comparison: Comparison, path: Path) -> None:
             axes.set_axis_off()
             continue
         task, cost = place
-        plain(axes, " · ".join(filter(None, (task, f"{comparison.metric} against {TITLES[cost]}"))))
+        plain(axes, task or f"{comparison.metric} against {TITLES[cost]}")
         axes.set_ylabel(comparison.metric)
         drawn.append((axes, panels[place], cost))
         _draw(axes, panels[place], cost, comparison.higher_is_better, colours)
@@ -79,7 +81,7 @@ def _panels(points: Sequence[CostPoint]) -> dict[tuple[str | None, str], list[Co
             known = [point for point in points if point.task == task and cost in point.costs][:MOST_LINES]
             if known:
                 found[task, cost] = known
-    differing = {place: known for place, known in found.items() if len({one.costs[place[1]] for one in known}) > 1}
+    differing = {place: known for place, known in found.items() if any(place[1] in one.front for one in known)}
     return differing or found
 
 
@@ -93,7 +95,8 @@ def _draw(axes: Axes, points: Sequence[CostPoint], cost: str, higher: bool, colo
     axes.set_xlim(*limits(x, is_log))
     axes.set_ylim(*limits([end for point in points for end in _bar(point)], False))
     axes.set_xlabel(TITLES[cost])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _show(cost, value)))
+    span = max(x) - min(x)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _show(cost, value, span)))
     if not is_log:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     for point in points:
@@ -122,12 +125,16 @@ def _marks(points: Sequence[CostPoint], cost: str, end: float) -> list[tuple[flo
     """What labels should not lie on, as left, bottom, right, top: the bars and the level pieces of the front."""
     bars = [(point.costs[cost], _bar(point)[0], point.costs[cost], _bar(point)[1]) for point in points]
     front = _front(points, cost)
-    ends = [*(x for x, _ in front[1:]), end]
+    ends = [*(x for x, _ in front[1:]), end] if front else []
     return [*bars, *((x, y, right, y) for (x, y), right in zip(front, ends, strict=True))]
 
 
-def _show(cost: str, value: float) -> str:
-    return show_bytes(int(value)) if cost == "memory_peak_bytes" and value >= 0 else show_quantity(value)
+def _show(cost: str, value: float, span: float) -> str:
+    """A tick's label, with the digits that tell ticks within `span` apart."""
+    if cost != "memory_peak_bytes":
+        return show_quantity(value)
+    decimals = max(0, math.ceil(-math.log10(span / MEGABYTE)) + 1) if span > 0 else 0
+    return f"{value / MEGABYTE:,.{min(decimals, 3)}f} MB"
 
 
 def _variant(point: CostPoint) -> str:

@@ -15,11 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nnopt.compare.statistics.difference import Interval
 from nnopt.compare.statistics.geometric import mean_interval
+from nnopt.compare.statistics.permutation import DRAWN, MOST_ARRANGEMENTS
 
 Floats = NDArray[np.float64]
 
-MOST_EXACT = 20_000
-DRAWN = 9_999
 # From so many tasks on the chi-square distribution is good enough, and drawing would be slow.
 LARGE = 30
 # A rank is rounded to a whole number, which alone has this standard deviation (Sheppard).
@@ -65,7 +64,7 @@ def friedman(ranks: Floats) -> Friedman | None:
         return None
     smallest = math.factorial(variants) ** (1.0 - tasks)
     # The first task's order may be held fast: renaming the variants in all tasks leaves the sums' spread alone.
-    if (tasks - 1) * math.log(math.factorial(variants)) <= math.log(MOST_EXACT):
+    if (tasks - 1) * math.log(math.factorial(variants)) <= math.log(MOST_ARRANGEMENTS):
         return Friedman(_exact(ranks), smallest, "exact")
     if tasks < LARGE:
         return Friedman(_drawn(ranks), max(smallest, 1 / (DRAWN + 1)), "drawn")

@@ -19,12 +19,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nnopt.compare.statistics.permutation import DRAWN, MOST_ARRANGEMENTS
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ALPHA = 0.05
-MOST_ARRANGEMENTS = 20_000  # counted one by one; of more, a random sample
-DRAWN = 9_999
 # Times closer than this part of themselves are equal: a factor times a time is rounded.
 TIE = 1e-9
 MOST_RUNS = 40  # of both groups: beyond, the arrangements at factor 1 stand for those at the others
