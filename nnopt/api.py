@@ -9,7 +9,7 @@ from nnopt.plan import Plan
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.spec.loading import load
 from nnopt.store.find import read_named_runs
-from nnopt.store.place import runs_folder
+from nnopt.store.folder import runs_folder
 from nnopt.store.record import RunRecord
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ def check(
     from nnopt.plan import Plan
     from nnopt.spec.identity import resolved, to_yaml
     from nnopt.spec.loading import load
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
 
     check_writable(plot)
     if plot:

@@ -62,7 +62,7 @@ def compare(
     from nnopt.compare.tables.table import to_json
     from nnopt.compare.tables.terminal import render
     from nnopt.store.find import read_named_runs
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
 
     gc.disable()  # all that is read is kept to the end: looking for garbage in it costs a fifth of the time
     gates = [parse_gate(text) for text in gate or ()]

@@ -16,7 +16,7 @@ def doctor(
     seconds: Annotated[bool, typer.Option("--time", help="Also time a matrix product on each device.")] = False,
 ) -> None:
     """Check this installation: versions, devices, data at hand, the runs folder."""
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
     from nnopt.train.checkup import checkup
 
     found = checkup(runs_folder(runs_dir), timed=seconds)

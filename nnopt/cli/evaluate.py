@@ -34,7 +34,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run's weights on validation or test data."""
     from nnopt.store.find import find_run
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
     from nnopt.train.again import evaluate_again
 
     folder = find_run(run, runs_folder(runs_dir))

@@ -45,7 +45,7 @@ def import_runs(
 
     from nnopt.importing.imports import Wish
     from nnopt.importing.imports import import_runs as import_source
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
 
     wish = Wish(experiment, variant, metric, tuple(rename or ()), kind)
     imported, notes = import_source(source, runs_folder(runs_dir), wish)

@@ -21,7 +21,7 @@ def init(
     """Write a spec to start from. An existing file is never overwritten."""
     from nnopt.errors import UsageError
     from nnopt.examples import example_text, examples
-    from nnopt.spec.base import nearest
+    from nnopt.spec.nearest import nearest
     from nnopt.store.files import refusals
 
     known = examples()

@@ -22,7 +22,7 @@ def list_runs(
 
     from nnopt.errors import RunsFolderError
     from nnopt.store.find import find_runs, read_runs, run_folders
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
 
     folder = runs_folder(runs_dir)
     if not folder.is_dir():

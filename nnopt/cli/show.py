@@ -23,7 +23,7 @@ def show(
 ) -> None:
     """Show what a run was and how it went."""
     from nnopt.store.find import find_run, read_run
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
 
     check_writable(plot)
     if plot:

@@ -34,7 +34,7 @@ def train(
     from nnopt.cli.progress import watcher
     from nnopt.plan import Plan
     from nnopt.spec.loading import load
-    from nnopt.store.place import runs_folder
+    from nnopt.store.folder import runs_folder
 
     plan = Plan.of(load(config, tuple(overrides or ())))
     folder = runs_folder(runs_dir)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nnopt.compare.groups import Group
 from nnopt.errors import UsageError
-from nnopt.spec.base import nearest
+from nnopt.spec.nearest import nearest
 
 
 def baselines(groups: Sequence[Group], asked: str | None, across_tasks: bool) -> dict[str, Group]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from nnopt.errors import UsageError
-from nnopt.spec.base import nearest
+from nnopt.spec.nearest import nearest
 
 STEP, TIME, WALL = "step", "train_seconds", "wall_seconds"  # the last: seconds since the epoch
 

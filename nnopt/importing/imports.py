@@ -16,7 +16,7 @@ from nnopt.importing.folders import group_hash, make_content, to_map, write
 from nnopt.importing.mlflow_store import is_store, read_mlflow
 from nnopt.importing.naming import Identity, folder_name, identify, number_runs
 from nnopt.importing.source import SourceRun
-from nnopt.spec.base import nearest
+from nnopt.spec.nearest import nearest
 from nnopt.store.record import SUMMARY
 
 KINDS = ("auto", "tensorboard", "mlflow", "csv")

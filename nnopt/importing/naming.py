@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from nnopt.errors import UsageError
 from nnopt.importing.source import Plain, SourceRun
-from nnopt.spec.base import nearest
 from nnopt.spec.experiment import NAME, RESERVED
+from nnopt.spec.nearest import nearest
 
 SEED_KEYS = ("seed", "random_seed", "manual_seed", "global_seed", "random_state")
 LONGEST = 80  # of a name: a suffix still fits

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
@@ -21,6 +20,8 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from nnopt.spec.nearest import closest, nearest
 
 Item = TypeVar("Item")
 # A YAML list held as a tuple, so that a spec cannot change under a run.
@@ -146,18 +147,6 @@ def _look_up(path: str) -> Any:
 def mistake_at(path: tuple[str | int, ...], message: str) -> PydanticCustomError:
     """An error of a check across keys, placed at the key to change (`path` from the model that checks)."""
     return PydanticCustomError("mistake", "{text}", {"text": message, "path": path})
-
-
-def nearest(word: object, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the closest of `names`, or nothing."""
-    close = closest(word, names)
-    return f"; did you mean '{close}'?" if close else ""
-
-
-def closest(word: object, names: Iterable[str]) -> str | None:
-    """The one of `names` that `word` is most likely meant to be, if any comes near."""
-    close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.55)
-    return close[0] if close else None
 
 
 def show(value: object) -> str:

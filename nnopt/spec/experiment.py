@@ -11,13 +11,14 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_v
 from pydantic_core import PydanticCustomError
 
 from nnopt.errors import UsageError
-from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, nearest, show
+from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, show
 from nnopt.spec.data import DATA, DataSpec
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
 from nnopt.spec.losses import LOSSES, LossSpec
 from nnopt.spec.lr_decay import Plateau
 from nnopt.spec.metric_names import Task, default_metrics, parse_column, parse_metric
 from nnopt.spec.models import MODELS, ModelSpec
+from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget

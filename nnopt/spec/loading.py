@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from nnopt.errors import SpecError
-from nnopt.spec.base import closest, nearest, show
+from nnopt.spec.base import show
 from nnopt.spec.experiment import HEADER, ExperimentSpec, RunSettings, check_variant_names
 from nnopt.spec.merge import given, merge, nested
 from nnopt.spec.messages import in_words
+from nnopt.spec.nearest import closest, nearest
 from nnopt.spec.yaml_reader import Node, Path_, read_file, read_text
 
 NOT_SHARED = {*HEADER, "variants"}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nnopt.errors import UsageError
-from nnopt.spec.base import nearest
+from nnopt.spec.nearest import nearest
 
 Task = Literal["classification", "regression"]
 

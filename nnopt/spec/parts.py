@@ -10,13 +10,14 @@ from pydantic.fields import FieldInfo
 
 from nnopt.errors import UsageError
 from nnopt.spec.averages import AVERAGES
-from nnopt.spec.base import Kinds, KindSpec, Spec, nearest
+from nnopt.spec.base import Kinds, KindSpec, Spec
 from nnopt.spec.data import DATA
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.spec.losses import LOSSES
 from nnopt.spec.lr_decay import LR_DECAYS
 from nnopt.spec.models import MODELS
+from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget

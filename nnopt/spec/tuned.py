@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from nnopt.spec.base import Items, Spec, closest, mistake_at, show
+from nnopt.spec.base import Items, Spec, mistake_at, show
+from nnopt.spec.nearest import closest
 
 Range = Annotated[Items[float], Field(min_length=2, max_length=2)]  # lowest and highest value
 

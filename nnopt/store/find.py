@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from nnopt.errors import NnoptError, RunsFolderError
-from nnopt.spec.base import nearest
+from nnopt.spec.nearest import nearest
 from nnopt.store.lock import holder_lives
 from nnopt.store.record import SUMMARY, RunRecord
 

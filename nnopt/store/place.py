@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from nnopt.plan import RunSpec
 from nnopt.store.files import refusals
 from nnopt.store.record import SUMMARY, RunRecord
 
-DEFAULT_RUNS = "runs"
 ASIDE = ".aside"  # below the runs folder: what --fresh set aside
 
 
@@ -25,11 +23,6 @@ class Place:
     folder: Path
     found: RunRecord | None = None
     relation: Literal["new", "same", "shorter"] = "new"
-
-
-def runs_folder(given: Path | None) -> Path:
-    """The folder that holds runs: as given, else NNOPT_RUNS_DIR, else `runs`."""
-    return given or Path(os.environ.get("NNOPT_RUNS_DIR") or DEFAULT_RUNS)
 
 
 def place(run: RunSpec, runs_dir: Path) -> Place:

@@ -53,7 +53,11 @@ def test_a_point_has_its_quality_and_what_it_cost(tmp_path: Path) -> None:
 
 def test_fronts_are_of_variants_without_a_diverged_run(tmp_path: Path) -> None:
     points = {point.label: point for point in compared(tmp_path).costs}
-    assert points["slow"].front == {"train_seconds", "memory_peak_bytes", "energy_joules"}  # all have as many parameters
+    assert points["slow"].front == {
+        "train_seconds",
+        "memory_peak_bytes",
+        "energy_joules",
+    }
     assert points["quick"].front == {"train_seconds", "memory_peak_bytes", "energy_joules"}
     assert points["beaten"].front == frozenset()
     assert (points["lost"].front, points["lost"].diverged) == (frozenset(), 1)

@@ -15,8 +15,9 @@ from running import plan_of
 from nnopt.errors import HeldError, RunsFolderError
 from nnopt.plan import RunSpec
 from nnopt.store.find import find_run, find_runs, read_run, read_runs, run_folders
+from nnopt.store.folder import runs_folder
 from nnopt.store.lock import HOLDER, RunLock, holder_lives
-from nnopt.store.place import place, runs_folder, set_aside
+from nnopt.store.place import place, set_aside
 
 # ------------------------------------------------------------------------------------------------- lock
 

@@ -66,9 +66,9 @@ def _tables(comparison: Comparison, console: Console) -> list[list[Column]]:
     names = parts.pop("name")
     tables: list[list[Column]] = []
     for columns in parts.values():
-        whole = _fits(_table(comparison, names + columns), console)
+        whole = _fits(_table(comparison, names + columns, widest=True), console)
         for some in [columns] if whole else [[column] for column in columns]:
-            if tables and _fits(_table(comparison, tables[-1] + some), console):
+            if tables and _fits(_table(comparison, tables[-1] + some, widest=True), console):
                 tables[-1] += some
             else:
                 tables.append(names + some)
@@ -83,7 +83,9 @@ def _render_verdicts(comparison: Comparison, console: Console) -> None:
         kept.remove(header.index("against"))
         _say(console, f"against {comparison.baseline}:")
 
-    def table(columns: Sequence[int]) -> Table:
+    widest_row = _widest(rows)
+
+    def table(columns: Sequence[int], rows: Sequence[Sequence[str]]) -> Table:
         made = _bare_table()
         for index in (0, *columns):
             made.add_column(_plain("\n".join(header[index].split(" ", 1))), vertical="bottom", overflow="fold")
@@ -93,17 +95,23 @@ def _render_verdicts(comparison: Comparison, console: Console) -> None:
 
     parts: list[list[int]] = []
     for index in kept:
-        if parts and _fits(table([*parts[-1], index]), console):
+        if parts and _fits(table([*parts[-1], index], [widest_row]), console):
             parts[-1].append(index)
         else:
             parts.append([index])
     for number, columns in enumerate(parts):
         if number:
             console.print()
-        console.print(table(columns))
+        console.print(table(columns, rows))
 
 
-def _table(comparison: Comparison, columns: Sequence[Column]) -> Table:
+def _widest(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The longest text of each column: a table of this row alone is as wide as that of all, and soon measured."""
+    return [max(column, key=len) for column in zip(*rows, strict=True)]
+
+
+def _table(comparison: Comparison, columns: Sequence[Column], widest: bool = False) -> Table:
+    """The rows of these columns, the best ones marked; with `widest` a table of one row that is as wide."""
     table = _bare_table()
     for column in columns:
         table.add_column(
@@ -113,12 +121,14 @@ def _table(comparison: Comparison, columns: Sequence[Column]) -> Table:
             no_wrap=column.is_number,
             overflow="fold",
         )
-    for row in comparison.rows:
-        is_best = row is comparison.best or (comparison.across is not None and row.rank == 1)
-        texts = [column.text(row) for column in columns]
-        if is_best:
-            texts[0] = f"* {texts[0]}"
-        table.add_row(*map(_plain, texts), style="bold green" if is_best else None)
+    best = [row is comparison.best or (comparison.across is not None and row.rank == 1) for row in comparison.rows]
+    texts = [[column.text(row) for column in columns] for row in comparison.rows]
+    for row, is_best in zip(texts, best, strict=True):
+        row[0] = f"* {row[0]}" if is_best else row[0]
+    if widest:
+        texts, best = [_widest(texts)], [False]
+    for row, is_best in zip(texts, best, strict=True):
+        table.add_row(*map(_plain, row), style="bold green" if is_best else None)
     return table
 
 

@@ -89,12 +89,12 @@ def _axes(comparison: Comparison) -> list[str]:
 
 
 def _alike(one: Sequence[tuple[float | None, Interval | None] | None], two: Sequence[object]) -> bool:
-    """Whether two axes show the same ratios (computed from multiples, so equal up to rounding)."""
+    """Whether two axes show the same ratios."""
     return [_shown(ratio) for ratio in one] == [_shown(ratio) for ratio in two]  # type: ignore[arg-type]
 
 
 def _shown(ratio: tuple[float | None, Interval | None] | None) -> object:
-    return ratio and (ratio[0] and f"{ratio[0]:.6g}", ratio[1] and f"{ratio[1].low:.6g} {ratio[1].high:.6g}")
+    return ratio and (ratio[0] and f"{ratio[0]:.2f}", ratio[1] and _ends(ratio[1]))
 
 
 def _texts(verdict: Verdict, measure: Measure, axes: Sequence[str]) -> list[str]:
