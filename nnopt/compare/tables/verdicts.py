@@ -58,7 +58,7 @@ def verdict_header(comparison: Comparison) -> list[str]:
         "against",
         f"{comparison.metric} ({sign})",
         "interval (95 %)",
-        "p",
+        "p (Holm)" if any(verdict.comparisons > 1 for verdict in comparison.verdicts) else "p",
         "permutation p",
         "g",
         "P(better)",
