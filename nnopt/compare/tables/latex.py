@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nnopt.compare.comparison import Comparison
 from nnopt.compare.tables.table import Column, shown_columns
+from nnopt.compare.tables.verdicts import verdict_header, verdict_texts
 from nnopt.compare.text import ABSENT, best_sentence
 from nnopt.store.files import write_whole
 
@@ -24,6 +25,7 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "[": "{[}",  # after a row's end a bracket would be an option
     "±": r"$\pm$",
     "τ": r"$\tau$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -42,20 +44,56 @@ def to_latex(comparison: Comparison, caption: str | None = None, label: str = "t
 
     Where they do not fit beside each other on a page, there are several `tabular` below each other, each with the
     variants' names; where these are too long for one page, each has a `table` of its own, labelled with -2 and so
-    on after `label`. `caption` is LaTeX as it stands; by default the sentence on the best variant.
+    on after `label`. `caption` is LaTeX as it stands; by default the sentence on the best variant. Verdicts follow in a
+    table labelled with -verdicts.
     """
+    verdicts = [_verdicts(comparison, f"{label}-verdicts")] if comparison.verdicts else []
     above = escape(best_sentence(comparison)) + "." if caption is None else caption
     tabulars = [_tabular(comparison, columns) for columns in _tabulars(comparison)]
     if sum(map(len, tabulars)) <= PAGE_LINES:
         below: list[str] = []
         for tabular in tabulars:
             below += [*([r"  \par\medskip"] if below else []), *tabular]
-        return _table(below, above, label)
+        return "\n".join([_table(below, above, label), *verdicts])
     tables = [
         _table(tabular, above if place == 1 else f"{above} (continued)", label if place == 1 else f"{label}-{place}")
         for place, tabular in enumerate(tabulars, 1)
     ]
-    return "\n".join(tables)
+    return "\n".join([*tables, *verdicts])
+
+
+def _verdicts(comparison: Comparison, label: str) -> str:
+    """The rows of the verdicts' table, in as many tabulars as the page's width asks for."""
+    header, rows = verdict_header(comparison), verdict_texts(comparison)
+    kept = [place for place in range(1, len(header)) if any(row[place] != ABSENT for row in rows)]
+    if comparison.baseline is not None:
+        kept.remove(header.index("against"))
+
+    def width(places: Sequence[int]) -> int:
+        return sum(2 + max(map(len, [*_in_two(header[place]), *(row[place] for row in rows)])) for place in places)
+
+    tabulars: list[list[int]] = []
+    for place in kept:
+        if tabulars and width([*tabulars[-1], place]) <= PAGE:
+            tabulars[-1].append(place)
+        else:
+            tabulars.append([0, place])
+    lines: list[str] = []
+    for places in tabulars:
+        upper, lower = zip(*(_in_two(header[place]) for place in places), strict=True)
+        lines += [
+            *([r"  \par\medskip"] if lines else []),
+            f"  \\begin{{tabular}}{{@{{}}{'l' * len(places)}@{{}}}}",
+            r"    \toprule",
+            _line([*map(escape, upper)]),
+            _line([*map(escape, lower)]),
+            r"    \midrule",
+            *(_line(["--" if row[place] == ABSENT else escape(row[place]) for place in places]) for row in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+        ]
+    against = f"Against {comparison.baseline}" if comparison.baseline else "Against the baselines"
+    return _table(lines, escape(f"{against}: differences with intervals of 95 %."), label)
 
 
 def _table(lines: Sequence[str], caption: str, label: str) -> str:
