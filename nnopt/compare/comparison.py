@@ -144,7 +144,10 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     groups, rows = _ranked(groups, measure, times, several)
     decided = [(one.label, one.baseline) for one in judged if one.answer == "worse"]
     decided += [(one.baseline, one.label) for one in judged if one.answer == "better"]
-    differing = differences({group.label: group.records[0].summary.get("spec") or {} for group in groups})
+    differing = differences(
+        {group.label: group.records[0].summary.get("spec") or {} for group in groups},
+        partial=[group.label for group in groups if "imported" in group.records[0].summary],
+    )
     targets = [row.to_target.target if row.to_target else None for row in rows]
     common = targets[0] if len(set(targets)) == 1 else None
     names = {group.label for group in against.values()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 # What a run is called and how its settings were found, not what it does.
@@ -11,8 +11,10 @@ NAMES = ("name", "variant", "variants", "seed", "seeds", "tuned")
 Value = Any
 
 
-def differences(specs: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
+def differences(specs: Mapping[str, Mapping[str, Value]], partial: Collection[str] = ()) -> dict[str, dict[str, Value]]:
     """Dotted key -> label -> value, for each key that is not the same in all `specs` (label -> nested spec).
+
+    Of the labels in `partial` not all keys are known (runs of other tools): a key that they lack does not differ.
 
     A label whose spec lacks the key is absent from that key's mapping. A list is one value, except a list of
     mappings (such as the blocks of a network), whose members are told by their place:
@@ -21,7 +23,12 @@ def differences(specs: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str,
     flat = {label: dict(_flatten(_without_names(spec))) for label, spec in specs.items()}
     keys = dict.fromkeys(key for values in flat.values() for key in values)
     table = {key: {label: values[key] for label, values in flat.items() if key in values} for key in keys}
-    return {key: values for key, values in table.items() if len(values) < len(flat) or not _all_same(values)}
+    whole = [label for label in flat if label not in partial]
+    return {
+        key: values
+        for key, values in table.items()
+        if any(label not in values for label in whole) or not _all_same(values)
+    }
 
 
 def _without_names(spec: Mapping[str, Value]) -> dict[str, Value]:

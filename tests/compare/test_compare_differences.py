@@ -74,3 +74,9 @@ def test_names_and_seeds_are_no_difference() -> None:
 
 def test_an_empty_spec_differs_in_every_key() -> None:
     assert differences({"a": {}, "b": {"lr": 1}}) == {"lr": {"b": 1}}
+
+
+def test_keys_that_runs_of_other_tools_lack_do_not_differ() -> None:
+    specs = {"ours": {"optimizer": {"lr": 0.1, "beta": 0.9}}, "theirs": {"optimizer": {"lr": 0.2}}, "bare": {}}
+    assert differences(specs, partial=("theirs", "bare")) == {"optimizer.lr": {"ours": 0.1, "theirs": 0.2}}
+    assert "optimizer.beta" in differences(specs)
