@@ -29,6 +29,7 @@ from nnopt.store.record import RunRecord
 if TYPE_CHECKING:
     import pandas
 
+TIMED_COSTS = ("train_seconds", "energy_joules")
 DEFAULT_METRIC = "val_loss"
 
 
@@ -138,9 +139,10 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     asked = _target(question, measure, members)
     times = {group.label: time_to_target(group, asked, question.interpolate) for group in groups}
     _refuse_times_across_machines(groups, measure, question.force)
+    is_timed_fairly = question.force or time_across_machines(groups, "train_seconds") is None
 
     against = baselines(groups, question.baseline, several)
-    judged = verdicts(groups, against, measure, times)
+    judged = verdicts(groups, against, measure, times, () if is_timed_fairly else ("seconds",))
     groups, rows = _ranked(groups, measure, times, several)
     decided = [(one.label, one.baseline) for one in judged if one.answer == "worse"]
     decided += [(one.baseline, one.label) for one in judged if one.answer == "better"]
@@ -152,6 +154,10 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     common = targets[0] if len(set(targets)) == 1 else None
     names = {group.label for group in against.values()}
     notes = make_notes(groups, measure.column or measure.name, targets, several)
+    if not is_timed_fairly:
+        notes.append(
+            "Seconds and joules of different machines are shown, and not ranked: --force does it all the same."
+        )
     if not several and len(last_steps(groups, measure.column or measure.name)) > 1:
         notes += exchange_notes(rows, judged, measure)
     return Comparison(
@@ -172,7 +178,7 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
         differences=differing,
         notes=tuple(notes),
         across=_across(groups, times, measure, against) if several else None,
-        costs=costs(rows, measure.higher_is_better),
+        costs=costs(rows, measure.higher_is_better, () if is_timed_fairly else TIMED_COSTS),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnopt.compare.rows import Row
@@ -30,10 +30,11 @@ class CostPoint:
     diverged: int = 0
 
 
-def costs(rows: Sequence[Row], higher: bool) -> tuple[CostPoint, ...]:
+def costs(rows: Sequence[Row], higher: bool, without_fronts: Collection[str] = ()) -> tuple[CostPoint, ...]:
     """The points of all rows with a quality, in their order; more quality is better if `higher`.
 
-    Quality is compared by its mean. Rows of different tasks are never on one front.
+    Quality is compared by its mean. Rows of different tasks are never on one front, and the costs in
+    `without_fronts` have none.
     """
     rows = [row for row in rows if row.last is not None]
     fronts: dict[str, set[str]] = {row.label: set() for row in rows}
@@ -42,7 +43,9 @@ def costs(rows: Sequence[Row], higher: bool) -> tuple[CostPoint, ...]:
         qualities = [row.last.mean for row in sound if row.last is not None]
         for cost in COSTS:
             spent = [_costs_of(row).get(cost) for row in sound]
-            for index in pareto_front(qualities, spent, higher) if _tells_apart(spent) else ():
+            for index in (
+                pareto_front(qualities, spent, higher) if cost not in without_fronts and _tells_apart(spent) else ()
+            ):
                 fronts[sound[index].label].add(cost)
     return tuple(
         CostPoint(

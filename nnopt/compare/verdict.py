@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nnopt.compare.groups import Group
@@ -47,13 +47,17 @@ def verdicts(
     baselines: Mapping[str, Group],
     measure: Measure,
     times: Mapping[str, TimeToTarget | None],
+    without_axes: Collection[str] = (),
 ) -> tuple[Verdict, ...]:
-    """A verdict on every group that has a baseline; `times` is label -> time to target."""
+    """A verdict on every group that has a baseline; `times` is label -> time to target.
+
+    Times on the axes in `without_axes` are not compared.
+    """
     pairs = [(group, baselines[group.label]) for group in groups if group.label in baselines]
     seen = [compared(group, other, measure) for group, other in pairs]
     corrected = holm([found.p for found in seen])
     comparisons = sum(found.p is not None for found in seen)
-    ratios = [_ratios(times.get(group.label), times.get(other.label)) for group, other in pairs]
+    ratios = [_ratios(times.get(group.label), times.get(other.label), without_axes) for group, other in pairs]
     axes = dict.fromkeys(axis for ratio in ratios for axis in ratio)
     for axis in axes:  # a family of its own: each axis answers one question
         of_axis = [ratio.get(axis) for ratio in ratios]
@@ -93,10 +97,11 @@ def _untimed(curve: Mapping[str, object]) -> Iterator[str]:
     return (name for name in curve if not (name.endswith(("_seconds", "_per_second")) or name.startswith("memory_")))
 
 
-def _ratios(one: TimeToTarget | None, two: TimeToTarget | None) -> dict[str, TimeRatio]:
+def _ratios(one: TimeToTarget | None, two: TimeToTarget | None, without_axes: Collection[str]) -> dict[str, TimeRatio]:
     if one is None or two is None or one.target != two.target:
         return {}
-    return {axis: time_ratio(one, two, axis) for axis in one.axes if axis in two.axes}
+    common = (axis for axis in one.axes if axis in two.axes and axis not in without_axes)
+    return {axis: time_ratio(one, two, axis) for axis in common}
 
 
 def _verdict(

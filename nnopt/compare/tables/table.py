@@ -14,7 +14,8 @@ from nnopt.compare.gates import GateResult
 from nnopt.compare.rows import Row
 from nnopt.compare.spread import Spread
 from nnopt.compare.tables.tasks import across_json, across_markdown
-from nnopt.compare.tables.verdicts import verdict_cells, verdict_header, verdict_texts
+from nnopt.compare.tables.verdicts import plain, verdict_cells, verdict_header, verdict_texts
+from nnopt.compare.target import AXES, TimeToTarget
 from nnopt.compare.text import (
     ABSENT,
     best_sentence,
@@ -57,6 +58,9 @@ def cells(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "target_metric": to_target.target.metric if to_target else None,
         "target_value": to_target.target.value if to_target else None,
         **{f"target_{name}": getattr(to_target, name, None) for name in TO_TARGET},
+        **_bracket_cells(to_target),
+        "target_success_low": to_target.success.low if to_target else None,
+        "target_success_high": to_target.success.high if to_target else None,
         **_spread_cells("area", row.area),
         **_spread_cells("end_rate", row.end_rate),
         "train_seconds": row.train_seconds,
@@ -212,6 +216,16 @@ def _end_rate_text(row: Row) -> str:
 
 def _target_text(name: str) -> Callable[[Row], str]:
     return lambda row: show_quantity(getattr(row.to_target, name, None))
+
+
+def _bracket_cells(to_target: TimeToTarget | None) -> dict[str, Cell]:
+    """Between which evaluations the median moment lies, on each axis."""
+    cells: dict[str, Cell] = {}
+    for axis in AXES:
+        found = to_target.axes.get(axis) if to_target else None
+        grid = found.grid if found else None
+        cells |= {f"target_{axis}_low": plain(grid and grid.low), f"target_{axis}_high": plain(grid and grid.high)}
+    return cells
 
 
 def _spread_cells(name: str, spread: Spread | None) -> dict[str, Cell]:

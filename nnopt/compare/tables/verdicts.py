@@ -25,9 +25,9 @@ def verdict_cells(verdict: Verdict | None) -> dict[str, Cell]:
     cells: dict[str, Cell] = {
         "baseline": verdict.baseline if verdict else None,
         "answer": verdict.answer if verdict else None,
-        "difference": _plain(found.estimate) if found else None,
-        "difference_low": _plain(found.interval.low) if found and found.interval else None,
-        "difference_high": _plain(found.interval.high) if found and found.interval else None,
+        "difference": plain(found.estimate) if found else None,
+        "difference_low": plain(found.interval.low) if found and found.interval else None,
+        "difference_high": plain(found.interval.high) if found and found.interval else None,
         "method": found.method if found else None,
         "n": found.n[0] if found else None,
         "n_baseline": found.n[1] if found else None,
@@ -41,9 +41,9 @@ def verdict_cells(verdict: Verdict | None) -> dict[str, Cell]:
     for axis in AXES:
         ratio = verdict.times.get(axis) if verdict else None
         cells |= {
-            f"{axis}_ratio": _plain(ratio.ratio) if ratio else None,
-            f"{axis}_ratio_low": _plain(ratio.interval.low) if ratio and ratio.interval else None,
-            f"{axis}_ratio_high": _plain(ratio.interval.high) if ratio and ratio.interval else None,
+            f"{axis}_ratio": plain(ratio.ratio) if ratio else None,
+            f"{axis}_ratio_low": plain(ratio.interval.low) if ratio and ratio.interval else None,
+            f"{axis}_ratio_high": plain(ratio.interval.high) if ratio and ratio.interval else None,
             f"{axis}_ratio_p": ratio.p if ratio else None,
         }
     return cells
@@ -141,7 +141,7 @@ def beats(verdict: Verdict) -> float | None:
     return superiority if verdict.higher_is_better else 1.0 - superiority
 
 
-def _plain(value: float | None) -> Cell:
+def plain(value: float | None) -> Cell:
     """Infinity as text: JSON has none."""
     if value is None or math.isfinite(value):
         return value
