@@ -138,7 +138,9 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     measure = find_measure(question.metric or _usual_metric(members, several), members)
     asked = _target(question, measure, members)
     times = {group.label: time_to_target(group, asked, question.interpolate) for group in groups}
-    _refuse_times_across_machines(groups, measure, question.force)
+    unfair = time_across_machines(groups, measure.name)
+    if unfair and not question.force:
+        raise UsageError(f"{unfair.text} {unfair.advice}")
     is_timed_fairly = question.force or time_across_machines(groups, "train_seconds") is None
 
     against = baselines(groups, question.baseline, several)
@@ -155,9 +157,7 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     names = {group.label for group in against.values()}
     notes = make_notes(groups, measure.column or measure.name, targets, several)
     if not is_timed_fairly:
-        notes.append(
-            "Seconds and joules of different machines are shown, and not ranked: --force does it all the same."
-        )
+        notes.append("Seconds and joules of different machines are shown but not ranked; --force ranks them.")
     if not several and len(last_steps(groups, measure.column or measure.name)) > 1:
         notes += exchange_notes(rows, judged, measure)
     return Comparison(
@@ -167,7 +167,7 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
         groups=tuple(groups),
         baseline=names.pop() if len(names) == 1 else None,
         verdicts=judged,
-        findings=tuple(lint(groups, measure.name, common, decided)),
+        findings=(*([unfair] if unfair else []), *lint(groups, measure.name, common, decided)),
         left_out=(
             *left_out,
             *repeated,
@@ -199,12 +199,6 @@ def _target(question: Question, measure: Measure, records: Sequence[RunRecord]) 
     target = Target(measure.column, question.target)
     check_target(target, records)
     return target
-
-
-def _refuse_times_across_machines(groups: Sequence[Group], measure: Measure, force: bool) -> None:
-    found = time_across_machines(groups, measure.name)
-    if found and not force:
-        raise UsageError(f"{found.text} {found.advice}")
 
 
 def _ranked(

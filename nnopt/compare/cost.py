@@ -43,9 +43,9 @@ def costs(rows: Sequence[Row], higher: bool, without_fronts: Collection[str] = (
         qualities = [row.last.mean for row in sound if row.last is not None]
         for cost in COSTS:
             spent = [_costs_of(row).get(cost) for row in sound]
-            for index in (
-                pareto_front(qualities, spent, higher) if cost not in without_fronts and _tells_apart(spent) else ()
-            ):
+            if cost in without_fronts or not _tells_apart(spent):
+                continue
+            for index in pareto_front(qualities, spent, higher):
                 fronts[sound[index].label].add(cost)
     return tuple(
         CostPoint(

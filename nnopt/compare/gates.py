@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from nnopt.compare.comparison import Comparison
 from nnopt.compare.groups import Group
+from nnopt.compare.lint.machines import time_across_machines
 from nnopt.compare.measures import Measure, find_measure
 from nnopt.compare.sentences import AXES, show_n
 from nnopt.compare.statistics.difference import Difference, Interval, ratio
@@ -100,8 +101,6 @@ def check_gates(comparison: Comparison, gates: Sequence[Gate], force: bool = Fal
         UsageError: a measure that no run has, percentage points of what is no share, a time over different
             machines without `force`, or nothing to hold a gate against.
     """
-    from nnopt.compare.lint.machines import time_across_machines
-
     records = [record for group in comparison.groups for record in group.records]
     groups = {group.label: group for group in comparison.groups}
     pairs = [(groups[verdict.label], groups[verdict.baseline]) for verdict in comparison.verdicts]

@@ -296,11 +296,11 @@ def test_times_of_different_machines_are_not_ranked_unless_forced() -> None:
     ]
     with pytest.raises(UsageError, match="--force"):
         compare(records, metric="train_seconds")
-    assert compare(records, metric="train_seconds", force=True).rows
+    assert compare(records, metric="train_seconds", force=True).findings[0].rule == "time-across-machines"
     unforced, forced = (compare(records, target=0.55, force=force) for force in (False, True))
     assert "seconds" not in unforced.verdicts[0].times
     assert "seconds" in forced.verdicts[0].times
-    assert any("not ranked: --force" in note for note in unforced.notes)
+    assert any("not ranked; --force" in note for note in unforced.notes)
 
 
 class TestCommandLine:

@@ -224,7 +224,8 @@ def _bracket_cells(to_target: TimeToTarget | None) -> dict[str, Cell]:
     for axis in AXES:
         found = to_target.axes.get(axis) if to_target else None
         grid = found.grid if found else None
-        cells |= {f"target_{axis}_low": plain(grid and grid.low), f"target_{axis}_high": plain(grid and grid.high)}
+        cells[f"target_{axis}_low"] = plain(grid.low) if grid else None
+        cells[f"target_{axis}_high"] = plain(grid.high) if grid else None
     return cells
 
 
