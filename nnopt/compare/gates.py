@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nnopt.compare.comparison import Comparison
 from nnopt.compare.groups import Group
 from nnopt.compare.lint.machines import time_across_machines
 from nnopt.compare.measures import Measure, find_measure
-from nnopt.compare.sentences import AXES, show_n
+from nnopt.compare.sentences import AXES, is_beyond, show_n
 from nnopt.compare.statistics.difference import Difference, Interval, ratio
 from nnopt.compare.statistics.proportion import fisher_more
 from nnopt.compare.time_ratio import time_ratio
@@ -199,12 +199,16 @@ def _held_by(gate: Gate, found: Difference, measure: Measure) -> tuple[str, str]
     if found.is_ratio:
         shown = "" if estimate is None else f"{_per_cent(estimate)} "
         change = Interval(_less_one(interval.low), _less_one(interval.high))
-        text = f"{shown}({_per_cent(interval.low)} to {_per_cent(interval.high)}, {show_n(found)}){lost}"
-        return _state(gate, change, 0.01), text
+        return _state(gate, change, 0.01), f"{shown}({_ends(interval, _per_cent)}{show_n(found)}){lost}"
     scale, unit = (100.0, "pp") if measure.is_share else (1.0, "")
-    ends = " to ".join(_amount(scale * end) for end in (interval.low, interval.high))
+    ends = _ends(Interval(scale * interval.low, scale * interval.high), _amount)
     shown = "" if estimate is None else f"{_amount(scale * estimate)}{unit} "
-    return _state(gate, interval, 0.01 if gate.unit == "pp" else 1.0), f"{shown}({ends}, {show_n(found)}){lost}"
+    return _state(gate, interval, 0.01 if gate.unit == "pp" else 1.0), f"{shown}({ends}{show_n(found)}){lost}"
+
+
+def _ends(interval: Interval, show: Callable[[float], str]) -> str:
+    """`-0.3 to +0.1, `; nothing where diverged runs put both ends beyond every number."""
+    return "" if is_beyond(interval) else f"{show(interval.low)} to {show(interval.high)}, "
 
 
 def _state(gate: Gate, change: Interval, unit: float) -> str:

@@ -133,6 +133,13 @@ class TestDiverged:
         assert found.p == pytest.approx(2 / 252)
         assert "3 of 5 runs of sgd diverged and rank worst" in verdict.sentence
 
+    def test_where_every_run_diverged_no_number_is_made_up(self) -> None:
+        lost = [in_memory("sgd", seed, [0.1], status="diverged") for seed in range(5)]
+        verdict = only(compare(lost + runs("adam", ADAM)))
+        assert verdict.sentence == (
+            "adam is better than sgd in val_accuracy (n = 5, p = 0.0079); 5 of 5 runs of sgd diverged and rank worst"
+        )
+
     def test_one_diverged_run_never_makes_a_variant_better(self) -> None:
         whole = only(compare(runs("sgd", SGD) + runs("adam", ADAM)))
         adam = [*runs("adam", ADAM[:4]), in_memory("adam", 4, [0.1], status="diverged")]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nnopt.compare.comparison import Comparison
 from nnopt.compare.measures import Measure
-from nnopt.compare.sentences import AXES, show_difference, show_n, show_range
+from nnopt.compare.sentences import AXES, is_beyond, show_difference, show_n, show_range
 from nnopt.compare.statistics.difference import Interval
 from nnopt.compare.text import ABSENT
 from nnopt.compare.verdict import Verdict
@@ -105,7 +105,7 @@ def _texts(verdict: Verdict, measure: Measure, axes: Sequence[str]) -> list[str]
         verdict.label,
         verdict.baseline,
         show_difference(found, measure) if found.estimate is not None else ABSENT,
-        show_range(found.interval, measure) if found.interval else ABSENT,
+        show_range(found.interval, measure) if found.interval and not is_beyond(found.interval) else ABSENT,
         ABSENT if verdict.p is None else f"{verdict.p:.2g}",
         ABSENT if found.permutation_p is None else f"{found.permutation_p:.2g}{smallest}",
         ABSENT if found.effect_size is None else f"{found.effect_size:+.2f}",
