@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import yaml
+from command_line import SMALL
 
 from nnopt.plan import Plan, RunSpec
 from nnopt.spec.loading import load
@@ -31,18 +32,7 @@ from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
 
 # Trains in some hundredths of a second: 1222 training images, 20 steps an epoch, the last of 6 samples.
-DIGITS: dict[str, Any] = {
-    "name": "small",
-    "data": {"kind": "digits"},
-    "model": {"kind": "mlp", "hidden": [16]},
-    "loss": {"kind": "cross_entropy"},
-    "optimizer": {"kind": "sgd", "lr": 0.1},
-    "strategy": {"batch_size": 64},
-    "budget": {"epochs": 2},
-    "logging": {"every": 1},
-    "seeds": 1,
-    "device": "cpu",
-}
+DIGITS: dict[str, Any] = {**SMALL, "logging": {"every": 1}, "device": "cpu"}
 SAMPLES, STEPS_AN_EPOCH = 1222, 20
 CACHE = DataCache()
 

@@ -21,6 +21,26 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[Cell]]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
+def summary_of(variant: str, experiment: str, metric: str, seconds: float) -> dict[str, Any]:
+    """What summary.json says of a run beside its name."""
+    return {
+        "trial": None,
+        "reason": None,
+        "spec": {"optimizer": {"kind": variant, "lr": 0.1}},
+        "spec_hash": f"{experiment}-{variant}",
+        "task": "classification",
+        "select": metric,
+        "test": None,
+        "target": None,
+        "seconds": {"train": seconds},
+        "samples_per_second": 1000.0,
+        "memory_peak_bytes": 1_000_000,
+        "parameters": 650,
+        "device": "cpu",
+        "diverged": None,
+    }
+
+
 def make_run(
     top: Path,
     variant: str,
@@ -50,25 +70,12 @@ def make_run(
     }
     write_csv(folder / "metrics.csv", {**table, **(columns or {})})
     written = {
+        **summary_of(variant, experiment, metric, seconds_per_step * (steps[-1] if steps else 0)),
         "schema": 1,
         "experiment": experiment,
         "variant": variant,
-        "trial": None,
         "seed": seed,
         "status": status,
-        "reason": None,
-        "spec": {"optimizer": {"kind": variant, "lr": 0.1}},
-        "spec_hash": f"{experiment}-{variant}",
-        "task": "classification",
-        "select": metric,
-        "test": None,
-        "target": None,
-        "seconds": {"train": seconds_per_step * (steps[-1] if steps else 0)},
-        "samples_per_second": 1000.0,
-        "memory_peak_bytes": 1_000_000,
-        "parameters": 650,
-        "device": "cpu",
-        "diverged": None,
     }
     (folder / "summary.json").write_text(json.dumps({**written, **summary}))
     return RunRecord.read(folder)
@@ -88,12 +95,8 @@ def in_memory(
     """As `make_run`, without a disk: for simulations of many runs."""
     steps = [float(every * (place + 1)) for place in range(len(values))]
     written = {
-        "spec": {"optimizer": {"kind": variant, "lr": 0.1}},
-        "spec_hash": f"{experiment}-{variant}",
-        "task": "classification",
-        "select": metric,
-        "steps": steps[-1] if steps else 0,
-        "seconds": {"train": 0.01 * (steps[-1] if steps else 0)},
+        **summary_of(variant, experiment, metric, 0.01 * (steps[-1] if steps else 0)),
+        "steps": len(steps) * every,
     }
     folder = Path(experiment) / variant / f"seed-{seed}"
     record = RunRecord(folder, experiment, variant, None, seed, status, {**written, **summary})

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from nnopt.compare.comparison import compare
-from nnopt.compare.pictures.convergence import plot_comparison
+from nnopt.compare.pictures.convergence import _is_log, plot_comparison
 from nnopt.compare.pictures.figure import COLOURS, MOST_LINES, limits, style
 from nnopt.compare.pictures.run import plot_run
 from nnopt.errors import DiskError, UsageError
@@ -60,12 +60,17 @@ def test_runs_of_every_sort_are_drawn_without_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.5]])
 def test_a_comparison_with_little_in_it_is_drawn(tmp_path: Path, status: str, values: list[float]) -> None:
     draw([make_run(tmp_path, "sgd", 0, values, status=status)], tmp_path / "convergence.png")
+    assert 0 in colours_in(tmp_path / "convergence.png")  # at least in the legend
 
 
 def test_a_loss_that_is_not_positive_has_a_plain_axis(tmp_path: Path) -> None:
     columns = {"train_loss": [1.0, 0.0]}
     record = make_run(tmp_path, "sgd", 0, [2.0, -1.0], metric="val_loss", columns=columns)
     draw([record], tmp_path / "convergence.png", target=0.0)
+    assert 0 in colours_in(tmp_path / "convergence.png")
+    comparison = compare([record], target=0.0)
+    assert not _is_log("train_loss", comparison, [1.0, 0.0])
+    assert _is_log("train_loss", comparison, [1.0, 0.1])
 
 
 def test_more_variants_than_lines_are_drawn_up_to_a_number(tmp_path: Path) -> None:

@@ -104,7 +104,10 @@ def test_the_picture_is_drawn(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_single_variant_with_equal_costs_is_drawn(tmp_path: Path) -> None:
-    plot_costs(compare([make_run(tmp_path, "sgd", 0, [0.5])]), tmp_path / "cost.png")
+    plot_costs(compare([make_run(tmp_path, "sgd", 0, [0.5])]), tmp_path / "cost.svg")
+    drawn = (tmp_path / "cost.svg").read_text(encoding="utf-8")
+    assert ">sgd</text>" in drawn
+    assert ">training seconds</text>" in drawn
 
 
 FRAME = Box(0, 0, 600, 400)

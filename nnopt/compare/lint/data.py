@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnopt.compare.lint.finding import Finding
-from nnopt.compare.lint.subject import Context, Subject, tables, told_apart
+from nnopt.compare.lint.subject import Context, Subject, tables, told_apart, unlike
 from nnopt.compare.text import show_value
 
 SPLIT = ("validation", "test", "split_seed")
@@ -13,21 +13,21 @@ SPLIT = ("validation", "test", "split_seed")
 
 def data(context: Context) -> Iterator[Finding]:
     """Metrics on different data are different quantities."""
-    differ = told_apart(context, data_kinds)
-    if differ:
-        yield Finding(
-            "data",
-            f"The runs are judged on different data: {differ}.",
-            "Compare runs on the same data; several tasks are summed up where experiments share names of variants.",
-        )
-        return
-    contents = told_apart(context, lambda subject: [sha[:8] for sha in subject.of_runs("data", "sha256")])
-    if contents:
-        yield Finding(
-            "data",
-            f"The runs read data of one name and different content, by the SHA-256: {contents}.",
-            "Train all on the same files: see data.root and the environment variable NNOPT_DATA_DIR.",
-        )
+    by_name = unlike(
+        context,
+        data_kinds,
+        "data",
+        "The runs are judged on different data",
+        "Compare runs on the same data; several tasks are summed up where experiments share names of variants.",
+    )
+    by_content = unlike(
+        context,
+        lambda subject: [sha[:8] for sha in subject.of_runs("data", "sha256")],
+        "data",
+        "The runs read data of one name and different content, by the SHA-256",
+        "Train all on the same files: see data.root and the environment variable NNOPT_DATA_DIR.",
+    )
+    yield from list(by_name) or by_content
 
 
 def data_kinds(subject: Subject) -> list[str]:
@@ -58,13 +58,13 @@ def loss(context: Context) -> Iterator[Finding]:
     """A loss is a quantity of its own kind."""
     if not context.metric.endswith("loss"):
         return
-    differ = told_apart(context, lambda subject: _given(subject, "loss.kind"))
-    if differ:
-        yield Finding(
-            "loss",
-            f"{context.metric} is not the same quantity in all: {differ}.",
-            "Rank by a metric that does not depend on the loss, as --metric val_accuracy or val_mae.",
-        )
+    yield from unlike(
+        context,
+        lambda subject: _given(subject, "loss.kind"),
+        "loss",
+        f"{context.metric} is not the same quantity in all",
+        "Rank by a metric that does not depend on the loss, as --metric val_accuracy or val_mae.",
+    )
 
 
 def _given(subject: Subject, key: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnopt.compare.groups import Group
 from nnopt.compare.lint.finding import Finding
-from nnopt.compare.lint.subject import Context, Subject, told_apart
+from nnopt.compare.lint.subject import Context, Subject, told_apart, unlike
 
 OWN_CLOCK = "training alone"
 CLOCKS = {"wall": "wall time since the first event", "given": "as the source says", "none": "none"}
@@ -18,25 +18,25 @@ TIMED = ("seconds", "_per_second", "energy")
 
 def precision(context: Context) -> Iterator[Finding]:
     """Fewer digits are faster, and may train worse."""
-    differ = told_apart(context, lambda subject: filter(None, [subject.key("strategy.precision")]))
-    if differ:
-        yield Finding(
-            "precision",
-            f"The runs compute in different precision: {differ}.",
-            "If precision is the question, this is fine; else set strategy.precision to the same in all.",
-        )
+    yield from unlike(
+        context,
+        lambda subject: filter(None, [subject.key("strategy.precision")]),
+        "precision",
+        "The runs compute in different precision",
+        "If precision is the question, this is fine; else set strategy.precision to the same in all.",
+    )
 
 
 def threads(context: Context) -> Iterator[Finding]:
     """More threads make other seconds."""
-    differ = told_apart(context, lambda subject: subject.of_runs("threads"))
-    if differ:
-        yield Finding(
-            "threads",
-            f"The runs used different numbers of CPU threads: {differ}.",
-            "If threads are the question, this is fine; else set strategy.threads to one number: "
-            "until then their seconds do not compare.",
-        )
+    yield from unlike(
+        context,
+        lambda subject: subject.of_runs("threads"),
+        "threads",
+        "The runs used different numbers of CPU threads",
+        "If threads are the question, this is fine; else set strategy.threads to one number: "
+        "until then their seconds do not compare.",
+    )
 
 
 def hardware(context: Context) -> Iterator[Finding]:
@@ -55,15 +55,13 @@ def hardware(context: Context) -> Iterator[Finding]:
 def clocks(context: Context) -> Iterator[Finding]:
     """Training seconds are those of training steps alone; other tools' may hold evaluations and pauses."""
     if any(subject.of_runs("imported", "clock") for subject in context.subjects):
-        differ = told_apart(
-            context, lambda subject: [CLOCKS[str(c)] for c in subject.of_runs("imported", "clock")] or [OWN_CLOCK]
+        yield from unlike(
+            context,
+            lambda subject: [CLOCKS[str(c)] for c in subject.of_runs("imported", "clock")] or [OWN_CLOCK],
+            "clocks",
+            "The runs' seconds are not counted alike",
+            "Compare by steps, samples or gradient evaluations.",
         )
-        if differ:
-            yield Finding(
-                "clocks",
-                f"The runs' seconds are not counted alike: {differ}.",
-                "Compare by steps, samples or gradient evaluations.",
-            )
 
 
 def versions(context: Context) -> Iterator[Finding]:

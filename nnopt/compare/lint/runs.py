@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from nnopt.compare.lint.finding import Finding
-from nnopt.compare.lint.subject import Context, told_apart, verb
+from nnopt.compare.lint.subject import Context, told_apart, unlike, verb
 
 FEWEST = 3  # seeds below which nothing is said of a difference
 
@@ -58,10 +58,10 @@ def _numbers(seeds: list[int]) -> str:
 
 def select(context: Context) -> Iterator[Finding]:
     """The best weights are the best by one metric."""
-    differ = told_apart(context, lambda subject: subject.of_runs("select"))
-    if differ:
-        yield Finding(
-            "select",
-            f"The runs chose their best weights by different metrics: {differ}.",
-            "Set evaluation.select to the same column in all, or look at the last weights alone.",
-        )
+    yield from unlike(
+        context,
+        lambda subject: subject.of_runs("select"),
+        "select",
+        "The runs chose their best weights by different metrics",
+        "Set evaluation.select to the same column in all, or look at the last weights alone.",
+    )

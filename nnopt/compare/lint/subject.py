@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from nnopt.compare.groups import Group
+from nnopt.compare.lint.finding import Finding
 from nnopt.compare.target import Target
 from nnopt.compare.tasks.across import is_across_tasks
 from nnopt.compare.text import listed
@@ -140,6 +141,13 @@ def told_apart(context: Context, read: Read) -> str | None:
     """
     said = [shown(values) for values in tables(context, read) if len(values) > 1]
     return "; ".join(said[:2]) + ("; and so in other tasks" if len(said) > 2 else "") if said else None
+
+
+def unlike(context: Context, read: Read, rule: str, text: str, advice: str) -> Iterator[Finding]:
+    """The finding `text: who has what.` of a rule, where subjects differ in what `read` gives of them."""
+    differ = told_apart(context, read)
+    if differ:
+        yield Finding(rule, f"{text}: {differ}.", advice)
 
 
 def tables(context: Context, read: Read) -> Iterator[dict[Any, list[str]]]:

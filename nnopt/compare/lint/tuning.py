@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nnopt.compare.lint.finding import Finding
-from nnopt.compare.lint.subject import Context, Subject, told_apart, verb
+from nnopt.compare.lint.subject import Context, Subject, unlike, verb
 from nnopt.compare.text import listed
 
 NEAR = 0.01  # share of a range within which a value lies at its end
@@ -29,13 +29,13 @@ def trials(context: Context) -> Iterator[Finding]:
         number = told or len(counted[subject.group.experiment, subject.group.variant])
         return [number] if number else []
 
-    differ = told_apart(context, given)
-    if differ:
-        yield Finding(
-            "trials",
-            f"The variants were given different numbers of search trials: {differ}.",
-            "Search all with the same number: fewer trials find worse settings of an equally good optimizer.",
-        )
+    yield from unlike(
+        context,
+        given,
+        "trials",
+        "The variants were given different numbers of search trials",
+        "Search all with the same number: fewer trials find worse settings of an equally good optimizer.",
+    )
 
 
 def untuned(context: Context) -> Iterator[Finding]:
