@@ -135,7 +135,7 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     groups, repeated = group_runs(kept)
     members = [record for group in groups for record in group.records]
     several = is_across_tasks(groups)
-    measure = find_measure(question.metric or _usual_metric(members, several), members)
+    measure = find_measure(_usual_metric(members, several) if question.metric is None else question.metric, members)
     asked = _target(question, measure, members)
     times = {group.label: time_to_target(group, asked, question.interpolate) for group in groups}
     unfair = time_across_machines(groups, measure.name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnopt.compare.comparison import Comparison
@@ -21,10 +21,10 @@ from nnopt.compare.groups import Group
 from nnopt.compare.lint.machines import time_across_machines
 from nnopt.compare.measures import Measure, find_measure
 from nnopt.compare.sentences import AXES, is_beyond, show_n
-from nnopt.compare.statistics.difference import Difference, Interval, ratio
+from nnopt.compare.statistics.difference import SAME_BITS, Difference, Interval, ratio
 from nnopt.compare.statistics.proportion import fisher_more
-from nnopt.compare.time_ratio import time_ratio
-from nnopt.compare.verdict import ALPHA, FEWEST, compared, same_bits
+from nnopt.compare.target import TimeToTarget
+from nnopt.compare.verdict import ALPHA, Verdict, compared
 from nnopt.errors import GateError, UsageError
 
 _GATE = re.compile(
@@ -84,6 +84,8 @@ def parse_gate(text: str) -> Gate:
             f"the gate '{text}' needs a sign: {sense} +{amount}{unit} or {sense} -{amount}{unit}, "
             "as it limits the difference from the baseline"
         )
+    if math.isinf(float(amount)):
+        raise UsageError(f"the gate '{text}' has no finite limit: {EXAMPLES}")
     gate = Gate(" ".join(text.split()), name, sense == "<=", float(amount), unit)
     if gate.axis is not None and gate.axis not in AXES:
         raise UsageError(f"the gate '{text}' knows {', '.join(f'{axis}{TO_TARGET}' for axis in AXES)}")
@@ -104,6 +106,7 @@ def check_gates(comparison: Comparison, gates: Sequence[Gate], force: bool = Fal
     records = [record for group in comparison.groups for record in group.records]
     groups = {group.label: group for group in comparison.groups}
     pairs = [(groups[verdict.label], groups[verdict.baseline]) for verdict in comparison.verdicts]
+    times = {row.label: row.to_target for row in comparison.rows}
     if gates and not pairs:
         raise UsageError("a gate holds a variant against a baseline: name runs of both, the baseline first")
     results = []
@@ -112,7 +115,10 @@ def check_gates(comparison: Comparison, gates: Sequence[Gate], force: bool = Fal
         if unfair and not force:
             raise UsageError(f"the gate '{gate.text}': {unfair.text} {unfair.advice}")
         if gate.axis is not None:
-            results += [_time_gate(gate, group, other, comparison) for group, other in pairs]
+            results += [
+                _time_gate(gate, group, other, verdict, times)
+                for (group, other), verdict in zip(pairs, comparison.verdicts, strict=True)
+            ]
             continue
         measure = find_measure(gate.name, records)
         if gate.unit == "pp" and not measure.is_share:
@@ -137,23 +143,22 @@ def _count(results: Sequence[GateResult], state: str) -> int:
     return sum(result.state == state for result in results)
 
 
-def _time_gate(gate: Gate, group: Group, other: Group, comparison: Comparison) -> GateResult:
-    times = {row.label: row.to_target for row in comparison.rows}
+def _time_gate(
+    gate: Gate, group: Group, other: Group, verdict: Verdict, times: Mapping[str, TimeToTarget | None]
+) -> GateResult:
     one, two, axis = times[group.label], times[other.label], gate.axis or ""
     if one is None or two is None:
         return _result(gate, group, other, "undecided", "there is no target: --target VALUE sets one")
     if one.target != two.target:
         return _result(gate, group, other, "undecided", "the targets differ: --target VALUE measures both by one")
-    if axis not in one.axes or axis not in two.axes:
+    found = verdict.times.get(axis)
+    if found is None:
         return _result(gate, group, other, "undecided", f"the runs have no count of {AXES[axis]}")
-    pairs = len(group.results)
-    if axis != "seconds" and pairs >= FEWEST and group.count("done") == len(group.records) and same_bits(group, other):
-        state = _state(gate, Interval(0.0, 0.0), 1.0)
-        return _result(gate, group, other, state, f"the same bits in all {pairs} pairs of runs")
-    found = time_ratio(one, two, axis)
     counts = f"{found.reached[0]} of {found.n[0]} and {found.reached[1]} of {found.n[1]} runs got there"
     if found.reached[0] == found.n[0] and found.reached[1] == found.n[1]:
         counts = f"n = {found.n[0]}" if found.n[0] == found.n[1] else f"n = {found.n[0]} and {found.n[1]}"
+    if found.method == SAME_BITS:
+        counts = f"the same bits in all {found.n[0]} pairs of runs"
     if found.interval is None:
         few = _few(found.n, counts)
         return _result(gate, group, other, *_by_losses(gate, _missed(found.n, found.reached), few, "missed the target"))
@@ -175,7 +180,7 @@ def _measure_gate(gate: Gate, measure: Measure, group: Group, other: Group) -> G
     if gate.unit == "%" and min(*a.values(), *b.values()) <= 0:
         return _result(gate, group, other, "undecided", f"per cent need values of {measure.name} above 0: use points")
     found = compared(group, other, measure)
-    if gate.unit == "%" and found.method != "same bits":
+    if gate.unit == "%" and found.method != SAME_BITS:
         found = ratio(a, b)
     if found.interval is None:
         a_lost, b_lost = found.lost
@@ -189,7 +194,7 @@ def _measure_gate(gate: Gate, measure: Measure, group: Group, other: Group) -> G
 def _held_by(gate: Gate, found: Difference, measure: Measure) -> tuple[str, str]:
     assert found.interval is not None
     interval, estimate = found.interval, found.estimate
-    if found.method == "same bits":
+    if found.method == SAME_BITS:
         return _state(gate, interval, 1.0), f"the same bits in all {found.n[0]} pairs of runs"
     lost = "".join(
         f"; {count} of {runs} runs of {name} diverged"

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from nnopt.compare.measures import Measure
-from nnopt.compare.statistics.difference import Difference, Interval
+from nnopt.compare.statistics.difference import SAME_BITS, Difference, Interval
 from nnopt.compare.target import Target
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _n_of_times(found: TimeRatio) -> str:
 def show_n(found: Difference) -> str:
     """`n = 5 pairs`, `n = 5`, or `n = 5 and 3`."""
     a, b = found.n
-    if found.paired or found.method == "same bits":
+    if found.paired or found.method == SAME_BITS:
         return f"n = {a} pairs"
     return f"n = {a}" if a == b else f"n = {a} and {b}"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nnopt.compare.groups import Group
 from nnopt.compare.measures import Measure
 from nnopt.compare.sentences import quality_sentence, time_sentence
-from nnopt.compare.statistics.difference import Difference, Interval, difference
+from nnopt.compare.statistics.difference import SAME_BITS, Difference, Interval, difference
 from nnopt.compare.statistics.holm import holm
 from nnopt.compare.statistics.power import seeds_needed
 from nnopt.compare.target import TimeToTarget
@@ -57,7 +57,7 @@ def verdicts(
     seen = [compared(group, other, measure) for group, other in pairs]
     corrected = holm([found.p for found in seen])
     comparisons = sum(found.p is not None for found in seen)
-    ratios = [_ratios(times.get(group.label), times.get(other.label), without_axes) for group, other in pairs]
+    ratios = [compared_times(group, other, times, without_axes) for group, other in pairs]
     axes = dict.fromkeys(axis for ratio in ratios for axis in ratio)
     for axis in axes:  # a family of its own: each axis answers one question
         of_axis = [ratio.get(axis) for ratio in ratios]
@@ -74,18 +74,43 @@ def compared(group: Group, other: Group, measure: Measure) -> Difference:
     """The difference of two groups; exactly none where paired runs are the same bits."""
     a, b = measure.sample(group), measure.sample(other)
     found = difference(a, b)
-    if found.estimate == 0 and a == b and len(a) >= FEWEST and same_bits(group, other):
-        return replace(found, method="same bits", interval=Interval(0.0, 0.0), p=1.0, permutation_p=1.0)
+    if found.estimate == 0 and a == b and same_bits(group, other):
+        return replace(found, method=SAME_BITS, interval=Interval(0.0, 0.0), p=1.0, permutation_p=1.0)
     return found
 
 
 def same_bits(group: Group, other: Group) -> bool:
-    """Whether the runs of every seed agree in all of metrics.csv but times, rates and memory."""
+    """Whether three runs or more, those of every seed, agree in all of metrics.csv but times, rates and memory."""
     others = {record.seed: record for record in other.results}
-    return bool(group.results) and all(
-        record.seed in others and _equal_columns(record.curve(), others[record.seed].curve())
-        for record in group.results
+    return (
+        len(group.results) >= FEWEST
+        and not (group.lost or other.lost)
+        and all(
+            record.seed in others and _equal_columns(record.curve(), others[record.seed].curve())
+            for record in group.results
+        )
     )
+
+
+def compared_times(
+    group: Group, other: Group, times: Mapping[str, TimeToTarget | None], without_axes: Collection[str] = ()
+) -> dict[str, TimeRatio]:
+    """The ratios of two groups' times to one target by axis; exactly 1 (but for seconds) where they are the same bits.
+
+    `times` is label -> time to target; axes that are not in both, or are in `without_axes`, are left out.
+    """
+    one, two = times.get(group.label), times.get(other.label)
+    if one is None or two is None or one.target != two.target:
+        return {}
+    common = [axis for axis in one.axes if axis in two.axes and axis not in without_axes]
+    ratios = {axis: time_ratio(one, two, axis) for axis in common}
+    if same_bits(group, other):
+        equal = {axis: found for axis, found in ratios.items() if axis != "seconds"}
+        ratios |= {
+            axis: replace(found, method=SAME_BITS, ratio=1.0, interval=Interval(1.0, 1.0), p=1.0)
+            for axis, found in equal.items()
+        }
+    return ratios
 
 
 def _equal_columns(one: Mapping[str, object], two: Mapping[str, object]) -> bool:
@@ -95,13 +120,6 @@ def _equal_columns(one: Mapping[str, object], two: Mapping[str, object]) -> bool
 
 def _untimed(curve: Mapping[str, object]) -> Iterator[str]:
     return (name for name in curve if not (name.endswith(("_seconds", "_per_second")) or name.startswith("memory_")))
-
-
-def _ratios(one: TimeToTarget | None, two: TimeToTarget | None, without_axes: Collection[str]) -> dict[str, TimeRatio]:
-    if one is None or two is None or one.target != two.target:
-        return {}
-    common = (axis for axis in one.axes if axis in two.axes and axis not in without_axes)
-    return {axis: time_ratio(one, two, axis) for axis in common}
 
 
 def _verdict(
@@ -133,15 +151,16 @@ def _verdict(
         time_sentence=None,
     )
     to_target = times.get(group.label)
+    says_time = to_target is not None and ratios and answer != "same"
     return replace(
         verdict,
         sentence=quality_sentence(verdict, measure),
-        time_sentence=time_sentence(verdict, to_target.target, comparisons) if to_target and ratios else None,
+        time_sentence=time_sentence(verdict, to_target.target, comparisons) if to_target and says_time else None,
     )
 
 
 def _answer(found: Difference, p: float | None, higher_is_better: bool) -> str:
-    if found.method == "same bits":
+    if found.method == SAME_BITS:
         return "same"
     if min(found.n) == 0:
         return "none"

@@ -47,6 +47,7 @@ def test_a_gate_is_read(text: str, name: str, at_most: bool, limit: float, unit:
         ("seconds_to_target <= +5", "write the limit in %"),
         ("epochs_to_target <= +5%", "knows steps_to_target"),
         ("val_loss <= -100%", "less than nothing"),
+        ("val_loss <= +1e400", "no finite limit"),
         ("val_accuracy >= -0.2pp; rm -rf", "cannot be read"),
     ],
 )

@@ -105,6 +105,11 @@ def test_runs_of_the_same_bits_do_not_differ() -> None:
     verdict = only(compare(records))
     assert (verdict.answer, verdict.difference.interval and verdict.difference.interval.high) == ("same", 0.0)
     assert verdict.sentence == "after/old and before/old are the same bits in all 5 pairs of runs"
+    timed = only(compare(records, target=0.9))
+    assert timed.time_sentence is None
+    steps = timed.times["steps"]
+    assert (steps.ratio, steps.interval and steps.interval.low, steps.p) == (1.0, 1.0, 1.0)
+    assert timed.times["seconds"].method != "same bits"  # they were measured twice
 
 
 def test_equal_last_values_of_different_curves_are_not_the_same_bits() -> None:
@@ -292,6 +297,8 @@ class TestMeasures:
     def test_what_no_run_has_is_refused_with_the_nearest(self) -> None:
         with pytest.raises(UsageError, match="did you mean 'val_accuracy'"):
             compare(runs("sgd", SGD), metric="val_acc")
+        with pytest.raises(UsageError, match="no run has a column ''"):
+            compare(runs("sgd", SGD), metric="")
 
 
 def test_times_of_different_machines_are_not_ranked_unless_forced() -> None:

@@ -12,6 +12,8 @@ from nnopt.compare.statistics.permutation import flip_signs, relabel
 from nnopt.compare.statistics.ranks import rank_test, shift, shift_interval, superiority
 from nnopt.compare.statistics.samples import FEWEST, Samples
 
+SAME_BITS = "same bits"  # the method of samples that are known to be the same runs
+
 
 @dataclass(frozen=True)
 class Interval:
