@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nnopt.compare.verdict import Verdict
 
 MOST_SEEDS = 1000
+MOST_DECIMALS = 8
 AXES = {"steps": "steps", "samples": "samples", "gradient_evaluations": "gradient evaluations", "seconds": "seconds"}
 
 
@@ -163,12 +164,11 @@ def show_difference(found: Difference, measure: Measure) -> str:
     if math.isinf(found.estimate):
         return "more than any number" if found.estimate > 0 else "less than any number"
     scale, unit = (100.0, " points") if measure.is_share else (1.0, "")
-    value = scale * found.estimate
-    return (
-        f"{value:+.{_decimals(found, scale)}f}{unit}"
-        if 1e-4 <= abs(value) < 1e7 or not value
-        else f"{value:+.2e}{unit}"
-    )
+    value, decimals = scale * found.estimate, _decimals(found, scale)
+    if abs(value) >= 1e7 or (value and decimals == MOST_DECIMALS):
+        return f"{value:+.2e}{unit}"
+    rounded = round(value, decimals) or 0.0  # no -0.0
+    return f"{rounded:+.{decimals}f}{unit}"
 
 
 def show_range(interval: Interval | None, measure: Measure) -> str:
@@ -190,7 +190,7 @@ def _number(value: float, decimals: int) -> str:
 
 def decimals_for(width: float) -> int:
     """Decimals that show a width with two digits."""
-    return 0 if width >= 10 else min(max(1 - math.floor(math.log10(width)), 0), 8) if width > 0 else 4
+    return 0 if width >= 10 else min(max(1 - math.floor(math.log10(width)), 0), MOST_DECIMALS) if width > 0 else 4
 
 
 def _decimals(found: Difference, scale: float) -> int:

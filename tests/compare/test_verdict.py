@@ -128,6 +128,20 @@ def test_equal_steps_of_a_coarse_metric_are_no_proof() -> None:
     assert only(compare(one + two)).answer == "open"
 
 
+@pytest.mark.parametrize(
+    ("shifts", "shown"),
+    [
+        ((1e-17, 0.01, -0.01, 0.02, -0.02), "+0.0 points"),
+        ((-1e-17, 0.01, -0.01, 0.02, -0.02), "+0.0 points"),
+        ((-0.004, 0.01, -0.01, 0.02, -0.02), "-0.1 points"),
+        ((0.00012, 0.00011, 0.00013, 0.00012, 0.00012), "+0.0120 points"),
+    ],
+)
+def test_a_difference_is_shown_with_the_digits_that_its_interval_has(shifts: Sequence[float], shown: str) -> None:
+    near = [value + shift for value, shift in zip(SGD, shifts, strict=True)]
+    assert f": {shown} (" in only(compare(runs("sgd", SGD) + runs("adam", near))).sentence
+
+
 class TestDiverged:
     def test_ranks_worst_in_every_statistic_and_is_counted(self) -> None:
         bad = [*runs("sgd", SGD[:2]), *(in_memory("sgd", seed, [0.1], status="diverged") for seed in (2, 3, 4))]
