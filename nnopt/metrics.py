@@ -9,6 +9,7 @@ Conventions, those of scikit-learn unless said:
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -89,7 +90,8 @@ class ClassTally(Tally):
         hits = self._hits.cpu().double().cumsum(0) / self.samples
         top = {f"top{k}_accuracy": share for k, share in enumerate(hits.tolist(), start=1)}
         accuracy = float(confusion.diagonal().sum()) / self.samples
-        return {"accuracy": accuracy, **top, **rates(confusion)}
+        rated = rates(confusion) if any(name.startswith(RATES) for name in self.names) else {}
+        return {"accuracy": accuracy, **top, **rated}
 
 
 class RegressionTally(Tally):
@@ -146,6 +148,11 @@ def rates(confusion: Tensor) -> dict[str, float]:
     return result
 
 
+@functools.cache
+def _rate_names(classes: int) -> frozenset[str]:
+    return frozenset(rates(torch.ones(classes, classes)))
+
+
 def build_tally(
     names: Sequence[str],
     task: str,
@@ -166,7 +173,7 @@ def build_tally(
     if task == "classification":
         tally: Tally = ClassTally(columns, classes, loss, device)
         known = {"loss", "accuracy", *(f"top{k}_accuracy" for k in range(1, classes + 1))}
-        known |= set(rates(torch.ones(classes, classes)))
+        known |= _rate_names(classes)
     else:
         tally = RegressionTally(columns, loss, target_scale, device)
         known = {"loss", "mse", "mae", "r2"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from nnopt.spec.experiment import ExperimentSpec, RunSettings
@@ -13,7 +15,8 @@ from nnopt.spec.identity import resolved, settings_hash, to_yaml
 class RunSpec:
     """One variant with one seed: all that a run is made from.
 
-    `order` is the variant's place in its file, from 0: it tells where a table shows it, and no more.
+    `order` is the variant's place in its file, from 0: it tells where a table shows it, and no more. A run of a
+    search has the number of its `trial` and what that sets, dotted key -> value; it never reads test data.
     """
 
     experiment: str
@@ -24,18 +27,21 @@ class RunSpec:
     notes: str = ""
     order: int = field(default=0, compare=False)
     track: tuple[str, ...] = field(default=(), compare=False)
+    trial: int | None = None
+    setting: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def label(self) -> str:
-        """`experiment/variant/seed-n`, also the run's usual folder below the runs folder."""
-        return f"{self.experiment}/{self.variant}/seed-{self.seed}"
+        """`experiment/variant[/trial-n]/seed-k`, also the run's usual folder below the runs folder."""
+        trial = "" if self.trial is None else f"trial-{self.trial}/"
+        return f"{self.experiment}/{self.variant}/{trial}seed-{self.seed}"
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Names what is trained: the same for all seeds of a variant."""
         return settings_hash(self.settings)
 
-    @property
+    @cached_property
     def hash_without_budget(self) -> str | None:
         """Equal for two runs of which the longer can go on from the shorter; None where none can."""
         return settings_hash(self.settings, without_budget=True) if self.settings.strategy.horizon_free else None
@@ -68,10 +74,17 @@ class Plan:
 
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Plan:
-        """Every variant with every seed."""
+        """Every variant as it stands with every seed; its search is none of its runs' business."""
         runs = tuple(
             RunSpec(
-                experiment.name, variant, seed, settings, experiment.tags, experiment.notes, order, experiment.track
+                experiment.name,
+                variant,
+                seed,
+                settings.model_copy(update={"search": None}),
+                experiment.tags,
+                experiment.notes,
+                order,
+                experiment.track,
             )
             for seed in experiment.seeds
             for order, (variant, settings) in enumerate(experiment.variants.items())

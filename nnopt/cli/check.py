@@ -25,6 +25,7 @@ def check(
     from nnopt.plan import Plan
     from nnopt.spec.identity import resolved, to_yaml
     from nnopt.spec.loading import load
+    from nnopt.spec.search.words import search_in_words
     from nnopt.store.folder import runs_folder
 
     check_writable(plot)
@@ -37,6 +38,8 @@ def check(
     console = output()
     console.print(to_yaml(resolved(experiment)), markup=False, soft_wrap=True)
     print_plan(plan, runs_folder(runs_dir), fresh=False, as_json=False)
+    for line in search_in_words(experiment):
+        console.print(line, markup=False, soft_wrap=True)
     if deep:
         from nnopt.track.tracking import check_installed
 

@@ -33,6 +33,7 @@ class CheckpointSpec(Spec):
     """State kept on disk, from which a stopped run goes on."""
 
     every: Every | None = Field(None, description="how often; default at every evaluation")
+    best: bool = Field(True, description="keep the best weights too")
 
 
 class LoggingSpec(Spec):

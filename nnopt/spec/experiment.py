@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from nnopt.errors import UsageError
 from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, show
@@ -20,6 +19,8 @@ from nnopt.spec.metric_names import Task, default_metrics, parse_column, parse_m
 from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.spec.search.search import SearchSpec
+from nnopt.spec.seeds import counted_seeds
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget
 from nnopt.spec.tuned import TunedSpec, check_ranges
@@ -27,8 +28,12 @@ from nnopt.spec.yaml_reader import Path_
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 DEVICE = re.compile(r"[a-z]+(:[0-9]+)?")
-RESERVED = {"comparison.csv", "comparison.md", "convergence.png"}
-MAX_SEEDS = 10_000
+RESERVED = {
+    *("comparison.csv", "comparison.md", "convergence.png"),
+    *("study.db", "search.json", "trials.csv", "search.csv", "search.md", "search.png"),
+    *("sensitivity.csv", "importance.csv", "expected_best.csv"),
+    *("tune-lr.csv", "tune-lr.png", "tune-batch-size.csv", "tune-batch-size.png"),
+}
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 TRAINING_COLUMNS = ("train_loss", "generalisation_gap")
 
@@ -48,6 +53,9 @@ class RunSettings(Spec):
     )
     logging: LoggingSpec = Field(LoggingSpec(), description="rows of steps.csv", json_schema_extra=NOT_IDENTITY)
     tuned: TunedSpec | None = Field(None, description="how the settings were found", json_schema_extra=NOT_IDENTITY)
+    search: SearchSpec | None = Field(
+        None, description="which settings `nnopt sweep` tries", json_schema_extra=NOT_IDENTITY
+    )
     device: str = Field(
         "auto",
         description="auto, cpu, cuda, cuda:1, mps, ...",
@@ -156,28 +164,11 @@ def _check_reachable(column: str, value: float, task: Task) -> None:
     )
 
 
-def _seeds(value: Any, _handler: ValidatorFunctionWrapHandler) -> tuple[int, ...]:
-    """`3` is seeds 0, 1, 2; a list is itself."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= MAX_SEEDS:
-            raise PydanticCustomError("seeds", f"should be a count from 1 to {MAX_SEEDS}, not {value}")
-        return tuple(range(value))
-    if not isinstance(value, list | tuple) or not value:
-        raise PydanticCustomError("seeds", f"should be a count or a list of whole numbers, not {show(value)}")
-    for seed in value:
-        if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-            raise PydanticCustomError("seeds", f"a seed should be a whole number from 0, not {show(seed)}")
-    doubled = [seed for seed in value if list(value).count(seed) > 1]
-    if doubled:
-        raise PydanticCustomError("seeds", f"the seed {doubled[0]} is given twice; each seed is one run")
-    return tuple(value)
-
-
 class ExperimentSpec(Spec):
     """One experiment: named variants, each trained with each seed."""
 
     name: str = Field(description="name of the experiment and of its folder: letters, digits, . _ -")
-    seeds: Annotated[tuple[int, ...], WrapValidator(_seeds)] = Field(
+    seeds: Annotated[tuple[int, ...], WrapValidator(counted_seeds)] = Field(
         (0, 1, 2), description="a count (3 is 0, 1, 2) or a list of different whole numbers from 0"
     )
     tags: Items[str] = Field((), description="words to find the experiment by")
@@ -188,6 +179,11 @@ class ExperimentSpec(Spec):
         json_schema_extra={"items": {"enum": list(TRACKERS)}, "uniqueItems": True},
     )
     variants: dict[str, RunSettings] = Field(description="the alternatives by name, each merged over the keys above")
+
+    @property
+    def search(self) -> SearchSpec | None:
+        """What all variants' searches have in common (its `space` is the first variant's); None where there is none."""
+        return next((settings.search for settings in self.variants.values()), None)
 
     @field_validator("name")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import Any
@@ -34,9 +35,11 @@ def differing(spec: Spec) -> dict[str, Any]:
 
 
 def resolved(spec: Spec) -> dict[str, Any]:
-    """All keys of `spec` as plain values; optional keys that are not set are left out."""
+    """All keys of `spec` as plain values; optional keys that are not set, and mappings that are empty, are left out."""
     return {
-        name: _plain(value, resolved) for name in type(spec).model_fields if (value := getattr(spec, name)) is not None
+        name: _plain(getattr(spec, name), resolved)
+        for name, field in type(spec).model_fields.items()
+        if getattr(spec, name) not in (None, {}) or field.is_required() or getattr(spec, name) != field.get_default()
     }
 
 
@@ -72,12 +75,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _reads_back(text) else '"')
+
+
+@functools.lru_cache(maxsize=10_000)  # the keys of a spec are in every run's file
+def _reads_back(text: str) -> bool:
     try:
         node = read_text(f"key: {text}", "")
-        same = node is not None and node.plain() == {"key": text}
+        return node is not None and node.plain() == {"key": text}
     except Exception:
-        same = False
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if same else '"')
+        return False
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnopt.spec.base import NOT_IDENTITY, PLUGIN_GROUP
 from nnopt.spec.experiment import HEADER, ExperimentSpec, RunSettings
+from nnopt.spec.search.domains import DOMAINS
 
 
 def json_schema() -> dict[str, Any]:
@@ -14,7 +15,10 @@ def json_schema() -> dict[str, Any]:
     settings = RunSettings.model_json_schema(ref_template="#/definitions/{model}")
     header = ExperimentSpec.model_json_schema(ref_template="#/definitions/{model}")["properties"]
     definitions: dict[str, Any] = settings.pop("$defs")
-    for definition in definitions.values():
+    whole = {domain.__name__ for domain in DOMAINS}
+    for name, definition in definitions.items():
+        if name in whole:
+            continue
         # A value may also come from the keys above a variant, or be a plug-in with keys of its own.
         if "kind" in definition.get("properties", {}):
             definition["required"] = ["kind"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,15 @@ from nnopt.spec.experiment import HEADER, ExperimentSpec, RunSettings, check_var
 from nnopt.spec.merge import given, merge, nested
 from nnopt.spec.messages import in_words
 from nnopt.spec.nearest import closest, nearest
+from nnopt.spec.search.check import check_searches
+from nnopt.spec.search.domains import CLASSES, Space
+from nnopt.spec.search.fill import absent, fill
+from nnopt.spec.search.search import SearchSpec
 from nnopt.spec.yaml_reader import Node, Path_, read_file, read_text
 
 NOT_SHARED = {*HEADER, "variants"}
 KEYS = (*HEADER, *RunSettings.model_fields, "variants")
+DOMAIN_KEYS = {*CLASSES, "points", "when"}
 
 
 @dataclass(frozen=True)
@@ -100,14 +106,21 @@ class Problems:
         place, shown = self.source.place(variant, path)
         self.found.setdefault((place, shown, message), []).extend([variant] if variant else [])
 
-    def add_all(self, variant: str | None, error: ValidationError, without: str = "") -> None:
-        """Notes every mistake of a validation but those in the key `without`."""
+    def add_all(
+        self, variant: str | None, error: ValidationError, without: str = "", searched: Collection[str] = ()
+    ) -> None:
+        """Notes every mistake of a validation but those in the key `without`; of searched keys at what is searched."""
         for item in error.errors(include_url=False):
             if without and item["loc"][:1] == (without,):
                 continue
             path = (*item["loc"], *item.get("ctx", {}).get("path", ()))
-            if not (item["type"] == "missing" and len(path) == 1 and path[0] in self.meant):
-                self.add(variant, path, in_words(item))
+            if item["type"] == "missing" and len(path) == 1 and path[0] in self.meant:
+                continue
+            key = ".".join(map(str, path))
+            if key not in searched:
+                self.add(variant, path, in_words(item) + (_meant(key, searched) if item["type"] == "missing" else ""))
+            elif item["type"] != "missing":
+                self.add(variant, ("search", "space", key), in_words(item))
 
     def raise_if_any(self) -> None:
         """Raises SpecError with a line for each mistake."""
@@ -119,6 +132,27 @@ class Problems:
             lines.append(f"{place}: {dotted + ': ' if dotted else ''}{message}{whose}")
         if lines:
             raise SpecError(lines)
+
+
+def _space_of(keys: dict[str, Any]) -> tuple[Space, set[str]]:
+    """What a variant is searched over (nothing where that cannot be read), and the searched keys it leaves out."""
+    search = keys.get("search")
+    raw = search.get("space") if isinstance(search, dict) else None
+    if not isinstance(raw, dict):
+        return {}, set()
+    try:
+        space = SearchSpec.model_validate(search).space
+    except ValidationError:
+        return {}, set(raw)
+    return space, set(absent(keys, space))
+
+
+def _meant(missing: str, searched: Collection[str]) -> str:
+    """The searched key beside a missing one that is most likely meant to be it."""
+    within, _, name = missing.rpartition(".")
+    beside = {last: key for key in searched for outer, _, last in [key.rpartition(".")] if outer == within}
+    near = closest(name, beside)
+    return f"; did you mean it by {beside[near]} in search.space?" if near else ""
 
 
 def unknown_key(key: str) -> str:
@@ -142,10 +176,15 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Exper
             problems.add_unknown(key)
     variants: dict[str, RunSettings] = {}
     for name, keys in merged.items():
+        whose = name if "variants" in raw else None
+        space, searched = _space_of(keys)
         try:
-            variants[name] = RunSettings.model_validate(keys)
+            variants[name] = fill(keys, space)
         except ValidationError as error:
-            problems.add_all(name if "variants" in raw else None, error)
+            problems.add_all(whose, error, searched=searched)
+    if len(variants) == len(merged):
+        for name, key, message in check_searches(variants):
+            problems.add(name if "variants" in raw else None, key, message)
     try:
         # A file whose variants failed is still checked at its head, with what it has of variants.
         return ExperimentSpec.model_validate({**header, "variants": variants if not problems.found else {"_": None}})
@@ -180,6 +219,9 @@ def _divide(source: Source, raw: dict[str, Any]) -> tuple[dict[str, Any], dict[s
         names = list(merged)
         if path[0] == "variants":
             names, path = [_variant_named(place, path, merged)], path[2:]
+        if path[:2] == ("search", "space") and len(path) > 2:
+            key = ".".join(path[2:-1] if path[-1] in DOMAIN_KEYS else path[2:]) or "KEY"
+            raise SpecError(f"{place}: a space is replaced whole: write search.space={{{key}: ...}}")
         for name in names:
             lay(name, nested(path, override.value), override)
     if "variants" not in raw:  # named after the optimizer that overrides leave it with

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-# Mappings that are replaced whole: those of which exactly one key is set, and the ranges of a search, which say what
-# was searched and what was not.
-WHOLE = {"budget", "every", "ranges"}
+# Mappings that are replaced whole: those of which exactly one key is set, and the ranges and the space of a search,
+# which say what is searched and what is not.
+WHOLE = {"budget", "every", "ranges", "space"}
 
 
 def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,9 @@ PARTS = ("val", "test", "train")
 RATES = ("precision", "recall", "f1")
 AVERAGES = ("macro", "micro", "weighted", "per_class")
 
+# Numbers of a whole run, in its summary.json.
+OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "parameters", "energy_joules")
+
 _TOP = re.compile(r"top([1-9]\d{0,5})_accuracy")
 _RATE = re.compile(rf"({'|'.join(RATES)})_(?:({'|'.join(AVERAGES)})|class_(0|[1-9]\d{{0,5}}))")
 _BETTER_WHEN_HIGHER = re.compile(rf"(?:.*_)?(?:{_TOP.pattern}|{_RATE.pattern}|accuracy|r2)|.*_per_second")

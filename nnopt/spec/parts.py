@@ -19,6 +19,10 @@ from nnopt.spec.lr_decay import LR_DECAYS
 from nnopt.spec.models import MODELS
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.search.domains import Choice, IntRange, LinearRange, LogRange
+from nnopt.spec.search.pruners import PRUNERS
+from nnopt.spec.search.samplers import SAMPLERS
+from nnopt.spec.search.search import ConfirmSpec, ObjectiveSpec, SearchSpec
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.timing import Budget
 from nnopt.spec.tuned import TunedSpec
@@ -30,6 +34,8 @@ UNIONS: dict[str, Kinds] = {
     "optimizer": OPTIMIZERS,
     "lr_decay": LR_DECAYS,
     "average": AVERAGES,
+    "sampler": SAMPLERS,
+    "pruner": PRUNERS,
 }
 MAPPINGS: dict[str, type[Spec]] = {
     "experiment": ExperimentSpec,
@@ -39,6 +45,13 @@ MAPPINGS: dict[str, type[Spec]] = {
     "checkpoint": CheckpointSpec,
     "logging": LoggingSpec,
     "tuned": TunedSpec,
+    "search": SearchSpec,
+    "objective": ObjectiveSpec,
+    "confirm": ConfirmSpec,
+    "log": LogRange,
+    "range": LinearRange,
+    "int": IntRange,
+    "choice": Choice,
 }
 
 

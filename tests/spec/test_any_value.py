@@ -61,15 +61,24 @@ def survives(path: Path, keys: dict[str, Any]) -> bool:
     return bool(resolved(run.settings)["model"])
 
 
-WHERE = {"data": (), "model": (), "loss": (), "optimizer": (), "lr_decay": ("strategy",), "average": ("strategy",)}
+WHERE: dict[str, tuple[str, ...]] = {
+    "lr_decay": ("strategy", "lr_decay"),
+    "average": ("strategy", "average"),
+    "sampler": ("search", "sampler"),
+    "pruner": ("search", "prune"),
+}
+SEARCHED = {"optimizer.lr": {"log": [0.001, 1], "points": 2}, "loss.l2": {"range": [0, 1], "points": 2}}
+NEEDED = {
+    "optimizer": {"lr": 0.1},
+    "search": {"space": SEARCHED},
+}
 
 
 @pytest.mark.parametrize(("union", "name"), list(members()))
 def test_any_value_of_any_key_of_a_part(union: str, name: str, tmp_path: Path) -> None:
     part = UNIONS[union].find(name)
-    at = (*WHERE[union], union)
-    own = {"kind": name, **({"lr": 0.1} if union == "optimizer" else {})}
-    good = merge(SMALL, nested(at, own))
+    at = WHERE.get(union, (union,))
+    good = merge(merge(SMALL, nested(at, {"kind": name})), nested(at[:1], NEEDED.get(at[0], {})))
     for path in paths_of(part, at):
         for value in FEW:
             assert survives(tmp_path / "spec.yaml", merge(good, nested(path, value)))
@@ -83,10 +92,11 @@ BELOW = {
     "evaluation": ["every", "at_start", "metrics", "select", "target", "batch_size"],
     "checkpoint": ["every"],
     "logging": ["every"],
+    "search": ["space", "sampler", "trials", "seeds_per_trial", "objective", "prune", "confirm", "at_once"],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [*TOP, "evaluation", "checkpoint", "logging", "device"])
+@pytest.mark.parametrize("key", [*TOP, "evaluation", "checkpoint", "logging", "search", "device"])
 def test_any_value_at_the_top(key: str, tmp_path: Path) -> None:
     for value in ANYTHING:
         assert survives(tmp_path / "spec.yaml", {**SMALL, key: value})
@@ -95,4 +105,5 @@ def test_any_value_at_the_top(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("mapping", "key"), [(mapping, key) for mapping, keys in BELOW.items() for key in keys])
 def test_any_value_below(mapping: str, key: str, tmp_path: Path) -> None:
     for value in ANYTHING:
-        assert survives(tmp_path / "spec.yaml", {**SMALL, mapping: {**SMALL.get(mapping, {}), key: value}})
+        keys = {**SMALL.get(mapping, {}), **NEEDED.get(mapping, {})}
+        assert survives(tmp_path / "spec.yaml", {**SMALL, mapping: {**keys, key: value}})
