@@ -15,17 +15,19 @@ from nnopt.errors import DiskError, RunsFolderError
 Cell = float | int | str | None
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Writes `path` through a temporary file, fsync and rename.
+
+    Without `sync` it is whole after a kill, and after a power cut may be empty.
 
     Raises:
         DiskError: the disk is full, or refuses for another reason; the old file is as it was.
     """
     data = content.encode() if isinstance(content, str) else content
-    write_whole_with(path, lambda file: file.write(data))
+    write_whole_with(path, lambda file: file.write(data), sync)
 
 
-def write_whole_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole_with(path: Path, write: Callable[[BinaryIO], object], sync: bool = True) -> None:
     """As `write_whole`, the content being written by `write(file)`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with refusals(path):
@@ -33,7 +35,8 @@ def write_whole_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with temporary.open("wb") as file:
                 write(file)
                 file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
             with contextlib.suppress(OSError):
@@ -48,9 +51,9 @@ def remove_leftovers(*folders: Path) -> None:
                 path.unlink()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as JSON, whole; NaN and infinity, which JSON does not have, are refused."""
-    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
+    """Writes `value` as JSON, as `write_whole`; NaN and infinity, which JSON does not have, are refused."""
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", sync)
 
 
 @contextlib.contextmanager
@@ -93,6 +96,7 @@ class Table:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
         self.columns = tuple(columns)
+        self._synced = True
 
     def begin(self, last_step: int | None) -> None:
         """Makes the table ready to append: new where `last_step` is None, else cut after that step."""
@@ -100,22 +104,28 @@ class Table:
         if last_step is not None and self.path.exists():
             lines = self.path.read_text().split("\n")[1:-1]  # what follows the last newline was not finished
             kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= last_step]  # type: ignore[operator]
-        write_whole(self.path, "".join(f"{line}\n" for line in [",".join(self.columns), *kept]))
+        write_whole(self.path, "".join(f"{line}\n" for line in [",".join(self.columns), *kept]), sync=bool(kept))
 
-    def append(self, rows: Sequence[Sequence[Cell]], sync: bool = False) -> None:
+    def append(self, rows: Sequence[Sequence[Cell]]) -> None:
         """Appends rows in one write."""
+        self._synced = False
         text = "".join(",".join(map(_cell, row)) + "\n" for row in rows)
         with refusals(self.path), self.path.open("ab") as file:
             size = file.tell()
             try:
                 file.write(text.encode())
                 file.flush()
-                if sync:
-                    os.fsync(file.fileno())
             except OSError:
                 with contextlib.suppress(OSError):
                     os.truncate(self.path, size)
                 raise
+
+    def sync(self) -> None:
+        """Returns when the rows so far are safe from a power cut."""
+        if not self._synced:
+            with refusals(self.path), self.path.open("r+b") as file:
+                os.fsync(file.fileno())
+            self._synced = True
 
 
 def _cell(value: Cell) -> str:

@@ -7,6 +7,7 @@ import fnmatch
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from nnopt.errors import NnoptError, RunsFolderError
 from nnopt.spec.nearest import nearest
@@ -14,6 +15,16 @@ from nnopt.store.lock import holder_lives
 from nnopt.store.record import SUMMARY, RunRecord
 
 MAX_DEPTH = 6
+
+
+class NamedRuns(NamedTuple):
+    """What RUN arguments name: runs, a sentence for each that cannot be read, and the folders of trials that were
+    asked for as trials (adam/trial-3), and not with all that their experiment or variant has.
+    """
+
+    records: list[RunRecord]
+    problems: list[str]
+    trials: frozenset[Path]
 
 
 def run_folders(top: Path) -> list[Path]:
@@ -44,21 +55,28 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     return records, problems
 
 
-def read_named_runs(texts: Sequence[str], runs_dir: Path) -> tuple[list[RunRecord], list[str]]:
+def read_named_runs(texts: Sequence[str], runs_dir: Path) -> NamedRuns:
     """The runs that RUN arguments name, in the order of the arguments and, within an experiment, of its variants.
-
-    Also a sentence for each that cannot be read.
 
     Raises:
         RunsFolderError: as `find_runs`.
     """
     found: dict[Path, RunRecord] = {}
     problems: dict[str, None] = {}
+    trials: set[Path] = set()
     for text in texts:
-        records, wrong = read_runs([folder for folder in find_runs([text], runs_dir) if folder not in found])
+        folders = find_runs([text], runs_dir)
+        records, wrong = read_runs([folder for folder in folders if folder not in found])
         problems.update(dict.fromkeys(wrong))
         found.update((record.folder, record) for record in sorted(records, key=_place_in_file))
-    return list(found.values()), list(problems)
+        trials.update(folder for folder in folders if found_trial(text, folder))
+    return NamedRuns(list(found.values()), list(problems), frozenset(trials))
+
+
+def found_trial(text: str, folder: Path) -> bool:
+    """Whether a RUN argument names this run's folder as a trial's: adam/trial-3, adam/trial-*."""
+    parts = [part for part in text.split("/") if part.startswith("trial-")]
+    return any(fnmatch.fnmatchcase(folder.parent.name, part) for part in parts)
 
 
 def _place_in_file(record: RunRecord) -> tuple[str, int]:

@@ -34,7 +34,7 @@ class RunLock:
                 raise HeldError(
                     f"{self.folder} is being written by {_who(self.folder)}; wait for it or stop it"
                 ) from None
-        write_json(self.folder / HOLDER, _this_process())
+        write_json(self.folder / HOLDER, _this_process(), sync=False)  # no process outlives a power cut
         return self
 
     def __exit__(

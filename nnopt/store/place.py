@@ -30,7 +30,7 @@ def place(run: RunSpec, runs_dir: Path) -> Place:
 
     A folder made from another spec is left alone; the new one then gets a suffix of its hash.
     """
-    usual = runs_dir / run.experiment / run.variant / f"seed-{run.seed}"
+    usual = runs_dir / run.label
     known = [record for folder in _alike(usual) if (record := _read(folder)) is not None]
     for record in known:
         if record.spec_hash == run.hash:
