@@ -10,6 +10,7 @@ NnoptError                 1   anything this program reports in one line
 ├── GateError              3   a gate of `compare` is not met
 ├── TrainingError          1   a run that cannot go on
 │   ├── DivergedError      1   a loss that is not finite
+│   ├── PrunedError        1   a trial that its search has seen enough of
 │   ├── CheckpointError    1   no checkpoint that can be trusted
 │   └── DiskError          1   a write that the disk refused
 └── Interrupted     130, 143   Ctrl-C or SIGTERM, after the checkpoint was written
@@ -27,6 +28,7 @@ __all__ = [
     "HeldError",
     "Interrupted",
     "NnoptError",
+    "PrunedError",
     "RunsFolderError",
     "SpecError",
     "TrainingError",
@@ -90,6 +92,10 @@ class DivergedError(TrainingError):
         self.last_loss = last_loss
         before = "it never was" if last_loss is None else f"the last good loss was {last_loss:.6g}"
         super().__init__(f"the loss is not finite at step {step}; {before}")
+
+
+class PrunedError(TrainingError):
+    """The search that a run belongs to ends it before its budget is used up."""
 
 
 class CheckpointError(TrainingError):

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10.0
 
 
-def watcher(total: int, quiet: bool) -> Watcher:
-    """What shows the progress of `total` runs."""
+def watcher(total: int, quiet: bool, what: str = "runs") -> Watcher:
+    """What shows the progress of `total` "runs", or of a sweep with so many "trials" (and runs of its winners)."""
     if quiet:
         return Watcher()
-    return Bars(total) if sys.stderr.isatty() else Lines(total)
+    return Bars(total, what) if sys.stderr.isatty() else Lines(total)
 
 
 class Watcher(Listener, AbstractContextManager["Watcher"]):
@@ -32,18 +32,21 @@ class Watcher(Listener, AbstractContextManager["Watcher"]):
     ) -> None:
         """Nothing to close here."""
 
+    def more(self, count: int) -> None:
+        """So many trials, or runs of no trial, come on top of those announced."""
+
     def note(self, label: str, text: str) -> None:
         """As the base class says."""
         print(f"{label}: {text}", file=sys.stderr, flush=True)
 
     def ended(self, label: str, status: str, reason: str) -> None:
         """As the base class says; what went wrong is said even where progress is not."""
-        if status in ("failed", "diverged"):
+        if _is_bad(label, status):
             print(f"{label}: {status}{_why(status, reason)}", file=sys.stderr, flush=True)
 
 
 class Lines(Watcher):
-    """A line when a run starts, every ten seconds, and when it ends."""
+    """A line when a run is resumed, every ten seconds, and when it ends; of a search's trials, one a trial."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -54,10 +57,18 @@ class Lines(Watcher):
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
+    def _count(self, text: str) -> None:
+        self.count += 1
+        self._say(f"[{self.count}/{self.total}] {text}")
+
+    def more(self, count: int) -> None:
+        """As the base class says."""
+        self.total += count
+
     def skipped(self, label: str, status: str) -> None:
         """As the base class says."""
-        self.count += 1
-        self._say(f"[{self.count}/{self.total}] {label}: {_was(status)}")
+        if not _is_of_trial(label):
+            self._count(f"{label}: {_was(status)}")
 
     def started(self, label: str, from_step: int) -> None:
         """As the base class says."""
@@ -79,15 +90,25 @@ class Lines(Watcher):
 
     def ended(self, label: str, status: str, reason: str) -> None:
         """As the base class says."""
-        self.count += 1
+        if _is_of_trial(label):
+            super().ended(label, status, reason)
+            return
         spent = _duration(time.monotonic() - self.begun.get(label, time.monotonic()))
-        self._say(f"[{self.count}/{self.total}] {label}: {status}{_why(status, reason)} in {spent}")
+        self._count(f"{label}: {status}{_why(status, reason)} in {spent}")
+
+    def trial(self, label: str, text: str) -> None:
+        """As the base class says."""
+        self._count(f"{label}: {text}")
 
 
 class Bars(Watcher):
-    """One bar for the experiment and one for each run in hand."""
+    """One bar for the whole and one for each run in hand.
 
-    def __init__(self, total: int) -> None:
+    A bar whose run has ended waits for the next run, and names are padded to the longest so far: with runs of a few
+    tenths of a second, lines that come and go would flicker.
+    """
+
+    def __init__(self, total: int, what: str = "runs") -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.table import Column
@@ -104,8 +125,12 @@ class Bars(Watcher):
             transient=True,
             expand=True,
         )
-        self.whole = self.bars.add_task(f"[bold]{total} runs", total=total, numbers="")
+        self.what, self.total, self.count = what, total, 0
+        self.whole = self.bars.add_task("", total=total, numbers="")
         self.runs: dict[str, TaskID] = {}
+        self.free: list[TaskID] = []
+        self.width = 0
+        self._count(0)
 
     def __enter__(self) -> Bars:
         self.bars.start()
@@ -120,16 +145,35 @@ class Bars(Watcher):
     def _print(self, text: str) -> None:
         self.bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    def _count(self, ended: int) -> None:
+        """Shows that so many more are over: trials, and runs that are of none."""
+        self.count += ended
+        name = f"sweep, {self.count} of {self.total}" if self.what == "trials" else f"{self.total} {self.what}"
+        self.bars.update(self.whole, completed=self.count, total=self.total, description=f"[bold]{name}")
+
+    def more(self, count: int) -> None:
+        """As the base class says."""
+        self.total += count
+        self._count(0)
+
     def skipped(self, label: str, status: str) -> None:
         """As the base class says."""
-        self.bars.advance(self.whole)
-        self._print(f"{label}: {_was(status)}")
+        if not _is_of_trial(label):
+            self._count(1)
+            self._print(f"{label}: {_was(status)}")
 
     def started(self, label: str, from_step: int) -> None:
         """As the base class says."""
         if from_step:
             self._print(f"{label}: goes on from step {from_step}")
-        self.runs[label] = self.bars.add_task(label.partition("/")[2], total=1.0, numbers="")
+        name = label.partition("/")[2]
+        self.width = max(self.width, len(name))
+        if self.free:
+            task = self.free.pop(0)
+            self.bars.reset(task, completed=0, description=name.ljust(self.width), numbers="")
+        else:
+            task = self.bars.add_task(name.ljust(self.width), total=1.0, numbers="")
+        self.runs[label] = task
 
     def moment(self, label: str, moment: Moment) -> None:
         """As the base class says."""
@@ -142,11 +186,29 @@ class Bars(Watcher):
 
     def ended(self, label: str, status: str, reason: str) -> None:
         """As the base class says."""
-        self.bars.advance(self.whole)
+        if not _is_of_trial(label):
+            self._count(1)
         if label in self.runs:
-            self.bars.remove_task(self.runs.pop(label))
-        if status != "done" or reason.startswith("stopped"):
+            task = self.runs.pop(label)
+            self.bars.update(task, completed=1.0)
+            self.free.append(task)
+        if _is_bad(label, status) if _is_of_trial(label) else status != "done" or reason.startswith("stopped"):
             self._print(f"{label}: {status}{_why(status, reason)}")
+
+    def trial(self, label: str, text: str) -> None:
+        """As the base class says."""
+        self._count(1)
+        self.bars.update(self.whole, numbers=f"{label.split('/')[1]}: {text}")
+
+
+def _is_of_trial(label: str) -> bool:
+    """Whether a run is one of a search's trials: experiment/variant/trial-n/seed-k."""
+    return label.count("/") == 3
+
+
+def _is_bad(label: str, status: str) -> bool:
+    """Whether a run's end is told of in any case; settings of a search may well diverge."""
+    return status == "failed" or (status == "diverged" and not _is_of_trial(label))
 
 
 def _numbers(moment: Moment) -> str:

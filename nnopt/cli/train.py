@@ -52,6 +52,8 @@ def train(
 
     options = Options(folder, fresh, fail_fast)
     with watcher(len(plan.runs), quiet) as watch:
+        if plan.experiment.search is not None:
+            watch.note(plan.experiment.name, f"variants train as they stand; `nnopt sweep {config}` searches")
         if jobs > 1:
             records = train_side_by_side(plan, options, watch, jobs)
         else:

@@ -30,12 +30,14 @@ def load_weights(folder: Path, weights: str) -> tuple[Setup, TrainState, int]:
     """A run's setup and state with its "best" or "last" weights (averaged ones where it has them), and their step.
 
     Raises:
-        CheckpointError: these weights are missing or damaged.
+        CheckpointError: these weights are missing or damaged, or were not to be kept.
         UsageError: the spec, its data or its device is not to be had here.
     """
     setup, state = build(read_spec(folder), DataCache())
     checkpoints = folder / checkpoint.FOLDER
     if weights == "best":
+        if not setup.settings.checkpoint.best:
+            raise CheckpointError(f"{folder} kept no best weights (checkpoint.best: false): take --weights last")
         found = checkpoint.load(checkpoints / checkpoint.BEST)
         state.average = None  # the best weights are averaged ones already
         state.model.load_state_dict(found["model"])

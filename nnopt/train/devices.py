@@ -74,8 +74,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_threads(asked: int | str, multiply_adds: int) -> int:
-    """CPU threads for steps of so many multiply-adds (forward pass): a function of the spec and the cores alone."""
+def choose_threads(asked: int | str, multiply_adds: int, most: int | None = None) -> int:
+    """CPU threads for steps of so many multiply-adds (forward pass): a function of the spec and the cores alone.
+
+    Where nobody asked for a number it is at most `most`.
+    """
     if isinstance(asked, int):
         return asked
-    return cores() if multiply_adds >= MULTIPLY_ADDS_FOR_THREADS else 1
+    return min(cores(), most or cores()) if multiply_adds >= MULTIPLY_ADDS_FOR_THREADS else 1

@@ -28,6 +28,7 @@ class Options:
     runs_dir: Path
     fresh: bool = False
     fail_fast: bool = False
+    most_threads: int | None = None  # that `threads: auto` takes: runs side by side share the cores
 
 
 class Checked(NamedTuple):
@@ -51,7 +52,7 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
     threads = 1
     for run in (first[name] for name in plan.experiment.variants if name in first):
         try:
-            setup, _ = build(run, cache)
+            setup, _ = build(run, cache, most_threads=options.most_threads)
         except UsageError as error:
             if len(plan.experiment.variants) == 1:
                 raise
@@ -70,7 +71,7 @@ def train_plan(plan: Plan, options: Options, listener: Listener, cache: DataCach
         DiskError: the disk refused a write; everything done before is kept.
     """
     with stop_requests() as stop:
-        shop = Workshop(options.runs_dir, cache or DataCache(), listener, stop)
+        shop = Workshop(options.runs_dir, cache or DataCache(), listener, stop, options.most_threads)
         check_plan(plan, options, shop.cache)
         return _train_all(plan.runs, shop, options)
 

@@ -24,7 +24,7 @@ def judge(session: Session, lr: float) -> None:
         progress.memory_peak_bytes = max(progress.memory_peak_bytes, session.memory.read())
         row = make_row(setup, state, result, lr)
         better = take_bests(row, progress.bests)
-        if setup.settings.select in better:
+        if setup.settings.checkpoint.best and setup.settings.select in better:
             save_best(session, setup.settings.select)
         target = setup.settings.evaluation.target
         if target and progress.target is None and reaches(row.get(target.metric), target.metric, target.value):

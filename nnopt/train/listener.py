@@ -18,7 +18,7 @@ class Moment:
 
 
 class Listener:
-    """Hears of the runs of a plan; this one keeps silent. `label` is experiment/variant/seed-n."""
+    """Hears of the runs of a plan; this one keeps silent. `label` is experiment/variant[/trial-n]/seed-k."""
 
     def skipped(self, label: str, status: str) -> None:
         """The run was finished before, and is left as it is."""
@@ -36,4 +36,7 @@ class Listener:
         """Something a user should know: a damaged checkpoint, a warning."""
 
     def ended(self, label: str, status: str, reason: str) -> None:
-        """The run is over: done, diverged, failed or interrupted."""
+        """The run is over: done, diverged, pruned, failed or interrupted."""
+
+    def trial(self, label: str, text: str) -> None:
+        """A trial (experiment/variant/trial-n) is over, all its runs with it; `text` says how the search stands."""

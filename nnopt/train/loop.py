@@ -10,7 +10,7 @@ import torch
 from nnopt.train.horizon import Period
 from nnopt.train.judging import judge
 from nnopt.train.listener import Moment
-from nnopt.train.session import Session, flush, save_state
+from nnopt.train.session import Session, ask_cut, flush, save_state
 from nnopt.train.state import generator_states, set_generator_states
 
 PULSE_SECONDS = 0.1  # how often a watcher hears of a run
@@ -22,6 +22,7 @@ def train(session: Session) -> str:
 
     Raises:
         DivergedError: a loss is not finite.
+        PrunedError: the run's search ends it.
         Interrupted: a signal came; the state is checkpointed.
         DiskError: the disk refused a write.
     """
@@ -36,7 +37,11 @@ def train(session: Session) -> str:
     if settings.evaluation.at_start and progress.step == 0 and progress.last_row is None:
         judge(session, lr)
     clock.switch("train")
+    judged = None
     while not (agenda.is_over(clock.read()) or (state.stopping and state.stopping.reached)):
+        if progress.last_row is not judged:
+            judged = progress.last_row
+            ask_cut(session)
         if session.stop.code is not None:
             agenda.keep()
             session.stop.raise_if_set()

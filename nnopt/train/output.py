@@ -52,8 +52,12 @@ class Tables:
         self.steps.begin(last_step)
 
     def add_row(self, row: Row) -> None:
-        """Writes one evaluation, safely on the disk when this returns."""
-        self.metrics.append([[row.get(column) for column in self.metrics.columns]], sync=True)
+        """Writes one evaluation."""
+        self.metrics.append([[row.get(column) for column in self.metrics.columns]])
+
+    def sync(self) -> None:
+        """Returns when the evaluations so far are safe from a power cut: before a checkpoint says that they are."""
+        self.metrics.sync()
 
 
 class StepRecorder:

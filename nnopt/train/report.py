@@ -14,9 +14,11 @@ from nnopt.store.record import RunRecord
 TABLE, TEXT, PICTURE = "comparison.csv", "comparison.md", "convergence.png"
 
 
-def write_report(plan: Plan, records: Sequence[RunRecord], runs_dir: Path) -> tuple[Comparison, list[Path]]:
+def write_report(
+    plan: Plan, records: Sequence[RunRecord], runs_dir: Path, metric: str | None = None
+) -> tuple[Comparison, list[Path]]:
     """Compares the runs of a plan and writes the comparison beside its variants; says which files."""
-    comparison = compare(records)
+    comparison = compare(records, metric)
     folder = runs_dir / plan.experiment.name
     write_csv(comparison, folder / TABLE)
     write_markdown(comparison, folder / TEXT)

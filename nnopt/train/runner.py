@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnopt.errors import CheckpointError, DiskError, DivergedError, Interrupted, NnoptError
+from nnopt.errors import CheckpointError, DiskError, DivergedError, Interrupted, NnoptError, PrunedError
 from nnopt.plan import RunSpec
 from nnopt.store.files import make_folder, remove_leftovers, write_json, write_whole
 from nnopt.store.lock import RunLock
@@ -23,7 +23,7 @@ from nnopt.train.listener import Listener
 from nnopt.train.loop import train
 from nnopt.train.memory import PeakMemory
 from nnopt.train.output import RunLog, StepRecorder, Tables
-from nnopt.train.session import Session
+from nnopt.train.session import Cut, Session
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
@@ -41,10 +41,11 @@ class Workshop:
     cache: DataCache
     listener: Listener
     stop: StopRequest
+    most_threads: int | None = None
 
 
-def run_one(run: RunSpec, shop: Workshop, fresh: bool = False) -> RunRecord:
-    """Trains `run`, or goes on with it, or leaves it as it is when it is finished.
+def run_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None = None) -> RunRecord:
+    """Trains `run`, or goes on with it, or leaves it as it is when it is finished; `cut` may end it as pruned.
 
     Raises:
         Interrupted: a signal came; the run can be resumed.
@@ -67,7 +68,7 @@ def run_one(run: RunSpec, shop: Workshop, fresh: bool = False) -> RunRecord:
             shop.listener.skipped(run.label, again.found.status)
             return again.found
         _claim(run, again)
-        _train_in(run, again, shop)
+        _train_in(run, again, shop, cut)
     return RunRecord.read(again.folder)
 
 
@@ -88,16 +89,19 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _train_in(run: RunSpec, found: Place, shop: Workshop) -> None:
+def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> None:
     """Trains in a folder whose lock is held, and writes how it ended."""
     folder = found.folder
     log = RunLog(folder)
     started = _now()
     setup: Setup | None = None
     state: TrainState | None = None
+    session: Session | None = None
     tracking = Tracking()
 
     def end(status: str, reason: str, tests: dict[str, Any] | None = None, diverged: Any = None) -> None:
+        if session is not None:
+            session.tables.sync()
         summary = summarise(run, setup, state, status, reason, started, tests, diverged)
         write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
         log.write(f"{status}: {reason}")
@@ -106,11 +110,13 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop) -> None:
 
     with log.warnings():
         try:
-            setup, state = build(run, shop.cache, _recorded_threads(found))
+            setup, state = build(run, shop.cache, _recorded_threads(found), shop.most_threads)
             session = _open_session(run, found, shop, setup, state, log)
-            tracking = session.tracking
+            tracking, session.cut = session.tracking, cut
             reason = train(session)
-            end("done", reason, tests=_test(session, log))
+            end("done", reason, tests=_test(session, log) if run.trial is None else None)
+        except PrunedError as error:
+            end("pruned", str(error))
         except DivergedError as error:
             end("diverged", str(error), diverged={"step": error.step, "last_loss": error.last_loss})
         except Interrupted as error:
@@ -207,6 +213,8 @@ def _test(session: Session, log: RunLog) -> dict[str, Any]:
         wanted = state.progress.bests.get(setup.settings.select)
         if wanted is not None and wanted["step"] == state.progress.step:
             tests["best"] = {**last.values, "step": wanted["step"]}
+            return tests
+        if not setup.settings.checkpoint.best:
             return tests
         try:
             best = checkpoint.load(session.folder / checkpoint.FOLDER / checkpoint.BEST)

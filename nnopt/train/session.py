@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nnopt.errors import PrunedError
 from nnopt.plan import RunSpec
+from nnopt.store.record import METRICS, Columns, read_columns
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
 from nnopt.train.listener import Listener
@@ -15,6 +18,10 @@ from nnopt.train.output import StepRecorder, Tables
 from nnopt.train.setup import Setup
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
+
+# Looks at a run's seed and its metrics.csv after an evaluation: a reason to end the run as pruned, or None.
+# It crosses process borders, so it holds plain values; and it is pure, so that a resumed run ends at the same place.
+Cut = Callable[[int, Columns], str | None]
 
 
 @dataclass
@@ -31,6 +38,7 @@ class Session:
     listener: Listener
     stop: StopRequest
     tracking: Tracking = field(default_factory=Tracking)
+    cut: Cut | None = None
 
 
 def flush(session: Session) -> None:
@@ -49,7 +57,22 @@ def save_state(session: Session) -> None:
     with session.state.clock.account("checkpoint"):
         state = session.state.state_dict()
         folder = session.folder / checkpoint.FOLDER
+        session.tables.sync()
         checkpoint.save_last(folder, {"identity": identity(session.run), "state": state})
+
+
+def ask_cut(session: Session) -> None:
+    """Ends the run where its search has seen enough of it: asked after an evaluation that is not the last.
+
+    Raises:
+        PrunedError: with the reason.
+    """
+    if session.cut is None:
+        return
+    with session.state.clock.account("evaluation"):
+        reason = session.cut(session.run.seed, read_columns(session.folder / METRICS))
+    if reason is not None:
+        raise PrunedError(reason)
 
 
 def save_best(session: Session, column: str) -> None:

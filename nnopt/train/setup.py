@@ -75,10 +75,13 @@ class DataCache:
         return self._held[key]
 
 
-def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[Setup, TrainState]:
-    """Everything that a run trains with, at its very beginning; `threads` is the count a resumed run began with.
+def build(
+    run: RunSpec, cache: DataCache, threads: int | None = None, most_threads: int | None = None
+) -> tuple[Setup, TrainState]:
+    """Everything that a run trains with, at its very beginning.
 
-    Sets the process's thread count, matmul precision and default generators.
+    `threads` is the count a resumed run began with; `threads: auto` takes at most `most_threads`. Sets the process's
+    thread count, matmul precision and default generators.
 
     Raises:
         UsageError: data, model, loss, batch, device or precision do not fit together.
@@ -96,7 +99,7 @@ def build(run: RunSpec, cache: DataCache, threads: int | None = None) -> tuple[S
     torch.set_num_threads(1)  # initial weights are the same whatever the count
     model = build_model(settings, data, run.seed)
     work = count_multiply_adds(model, data.train.inputs[:1].cpu()) * horizon.batch_size(0.0)
-    threads = threads or choose_threads(settings.strategy.threads, work)
+    threads = threads or choose_threads(settings.strategy.threads, work, most_threads)
     torch.set_num_threads(threads)
     model = model.to(device)
     torch.manual_seed(derive(run.seed, "default"))

@@ -28,6 +28,7 @@ def summarise(
         "experiment": run.experiment,
         "variant": run.variant,
         "seed": run.seed,
+        **({} if run.trial is None else {"trial": run.trial, "setting": dict(run.setting)}),
         "order": run.order,
         "tags": list(run.tags),
         "notes": run.notes,

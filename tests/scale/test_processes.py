@@ -19,7 +19,8 @@ import pytest
 from running import Told, assert_same_bits, fit, plan_of, summary_of, wait_for, write_digits
 
 from nnopt.errors import NnoptError
-from nnopt.scale.processes import _Sender, train_side_by_side
+from nnopt.scale.processes import train_side_by_side
+from nnopt.scale.worker import Sender
 from nnopt.store.find import read_run
 from nnopt.store.lock import HOLDER, RunLock
 from nnopt.store.record import RunRecord
@@ -130,7 +131,7 @@ def test_a_killed_worker_costs_its_run_alone(tmp_path: Path) -> None:
 def test_a_worker_whose_parent_is_gone_asks_its_run_to_stop_at_a_checkpoint() -> None:
     ours, theirs = Pipe()
     stop = StopRequest()
-    sender = _Sender(theirs, stop)
+    sender = Sender(theirs, stop)
     sender.moment("a/b/seed-0", Moment(1, 0.1, 2.0, 0.1, 100.0))
     assert ours.recv() == ("moment", "a/b/seed-0", Moment(1, 0.1, 2.0, 0.1, 100.0))
     assert stop.code is None

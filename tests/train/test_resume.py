@@ -188,7 +188,7 @@ def test_a_resume_uses_the_thread_count_that_the_run_began_with(
 ) -> None:
     with pytest.raises(Interrupted):
         fit(tmp_path, listener=StopAfter(1))
-    monkeypatch.setattr("nnopt.train.setup.choose_threads", lambda asked, work: 2)
+    monkeypatch.setattr("nnopt.train.setup.choose_threads", lambda *_: 2)
     assert fit_one(tmp_path).summary["threads"] == 1
     assert fit_one(tmp_path, {"seeds": [9]}).summary["threads"] == 2
 
