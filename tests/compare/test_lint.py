@@ -16,7 +16,7 @@ from nnopt.compare.groups import Group, group_runs
 from nnopt.compare.lint.finding import Finding
 from nnopt.compare.lint.lint import RULES, lint
 from nnopt.compare.lint.machines import time_across_machines
-from nnopt.compare.lint.tuning import end_of_range
+from nnopt.compare.ranges import end_of_range
 from nnopt.compare.target import Target
 from nnopt.spec.limits import Limits, limits
 from nnopt.spec.merge import merge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from nnopt.compare.groups import Group
 from nnopt.compare.lint.budgets import budget, mid_decay, target_decay
@@ -40,13 +40,18 @@ RULES: tuple[Callable[[Context], Iterable[Finding]], ...] = (
 
 
 def lint(
-    groups: Sequence[Group], metric: str, target: Target | None, losses: Collection[tuple[str, str]]
+    groups: Sequence[Group],
+    metric: str,
+    target: Target | None,
+    losses: Collection[tuple[str, str]],
+    trials_given: Mapping[tuple[str, str], int] | None = None,
 ) -> list[Finding]:
     """What makes a comparison of `groups` by `metric` unfair, one finding a rule, the heaviest first.
 
     `target` is that whose times are compared, None where there is none. `losses` are (loser's label, winner's
-    label) that verdicts decided. Groups of several tasks are held against those of their own task. Only runs that
+    label) that verdicts decided. `trials_given` is (experiment, variant) -> trials of its search, where that is known
+    of trials among the groups. Groups of several tasks are held against those of their own task. Only runs that
     are done or diverged count; what runs from elsewhere do not tell is taken to be fair, and said once.
     """
-    context = Context.of(groups, metric, target, losses)
+    context = Context.of(groups, metric, target, losses, trials_given)
     return [finding for rule in RULES for finding in rule(context)]

@@ -28,7 +28,7 @@ def seed_count(context: Context) -> Iterator[Finding]:
         yield Finding(
             "one-seed",
             f"{text[0].upper() if text.startswith('every') else text[0]}{text[1:]}: an anecdote, not a comparison.",
-            "Train at least three seeds (seeds: 3); small differences take five or ten.",
+            "Train at least three seeds (`seeds`, of a search `confirm`); small differences take five or ten.",
         )
 
 

@@ -105,17 +105,24 @@ def _environment(record: RunRecord) -> dict[str, Any] | None:
 class Context:
     """What is compared: `sets` are the subjects that are held against one another, those of one task.
 
-    `metric` is what they are ranked by, `losses` are (loser's label, winner's label) as verdicts decided.
+    `metric` is what they are ranked by, `losses` are (loser's label, winner's label) as verdicts decided,
+    `trials_given` is (experiment, variant) -> trials of its search, where a file tells.
     """
 
     sets: tuple[tuple[Subject, ...], ...]
     metric: str
     target: Target | None
     losses: tuple[tuple[str, str], ...]
+    trials_given: Mapping[tuple[str, str], int]
 
     @classmethod
     def of(
-        cls, groups: Sequence[Group], metric: str, target: Target | None, losses: Collection[tuple[str, str]]
+        cls,
+        groups: Sequence[Group],
+        metric: str,
+        target: Target | None,
+        losses: Collection[tuple[str, str]],
+        trials_given: Mapping[tuple[str, str], int] | None = None,
     ) -> Context:
         """Groups without a run that counts are left out."""
         subjects = [subject for subject in map(Subject, groups) if subject.runs]
@@ -123,7 +130,7 @@ class Context:
         across = is_across_tasks(groups)
         for subject in subjects:
             tasks.setdefault(subject.group.experiment if across else "", []).append(subject)
-        return cls(tuple(map(tuple, tasks.values())), metric, target, tuple(losses))
+        return cls(tuple(map(tuple, tasks.values())), metric, target, tuple(losses), trials_given or {})
 
     @cached_property
     def subjects(self) -> tuple[Subject, ...]:

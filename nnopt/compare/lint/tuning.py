@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nnopt.compare.lint.finding import Finding
 from nnopt.compare.lint.subject import Context, Subject, unlike, verb
+from nnopt.compare.ranges import end_of_range, wider_range
 from nnopt.compare.text import listed
 
-NEAR = 0.01  # share of a range within which a value lies at its end
-DECADE = 10.0
 # Where two variants differ in one of these, the optimizer alone does not explain which is better.
 OTHER_PARTS = ("data", "model", "loss", "strategy", "budget")
 
@@ -25,8 +23,9 @@ def trials(context: Context) -> Iterator[Finding]:
             counted[subject.group.experiment, subject.group.variant].add(subject.group.trial)
 
     def given(subject: Subject) -> list[int]:
-        told = subject.key("tuned.trials")
-        number = told or len(counted[subject.group.experiment, subject.group.variant])
+        named = subject.group.experiment, subject.group.variant
+        of_search = context.trials_given.get(named) if subject.group.trial is not None else None
+        number = subject.key("tuned.trials") or of_search or len(counted[named])
         return [number] if number else []
 
     yield from unlike(
@@ -95,39 +94,9 @@ def _edges(subject: Subject) -> Iterator[Edge]:
         end = end_of_range(value, low, high)
         if end is None:
             continue
-        wider = _wider(subject, key, (low, high), end)
+        wider = wider_range(subject.spec, key, (low, high), end)
         if wider is not None:
             yield Edge(subject.label, key, value, end, (low, high), *wider)
-
-
-def is_logarithmic(low: float, high: float) -> bool:
-    """Whether a range is looked at in factors: positive and more than a decade wide."""
-    return low > 0 and high > DECADE * low
-
-
-def end_of_range(value: float, low: float, high: float) -> str | None:
-    """`lower` or `upper` where `value` lies within 1 % of the range's width from that end, or beyond it."""
-    if is_logarithmic(low, high):
-        place = math.log(value / low) / math.log(high / low) if value > 0 else -math.inf
-    else:
-        place = (value - low) / (high - low)
-    if place <= NEAR:
-        return "lower"
-    return "upper" if place >= 1 - NEAR else None
-
-
-def _wider(subject: Subject, key: str, searched: tuple[float, float], end: str) -> tuple[float, float] | None:
-    """The range with another decade, or as much again, at one end; None where the key takes no values beyond it."""
-    from nnopt.spec.limits import limits
-
-    low, high = searched
-    bounds = limits(subject.spec, key)
-    width = high - low
-    if end == "lower":
-        beyond = bounds.inside(low / DECADE if is_logarithmic(low, high) else low - width, low)
-        return None if beyond >= low else (beyond, high)
-    beyond = bounds.inside(high * DECADE if is_logarithmic(low, high) else high + width, high)
-    return None if beyond <= high else (low, beyond)
 
 
 def contained(context: Context) -> Iterator[Finding]:

@@ -33,7 +33,7 @@ def render_across(across: AcrossTasks, console: Console) -> None:
     _say(console, title(across), style="bold")
     console.print()
     for columns in (summary_columns(across), time_columns(across)):
-        _render_columns(columns, console)
+        render_columns(columns, console)
     for sentence in across_sentences(across):
         _say(console, f"- {sentence}")
 
@@ -178,7 +178,8 @@ def _ends(interval: Interval | None) -> list[float | str] | None:
     return [end if math.isfinite(end) else "inf" if end > 0 else "-inf" for end in (interval.low, interval.high)]
 
 
-def _render_columns(columns: Sequence[TextColumn], console: Console) -> None:
+def render_columns(columns: Sequence[TextColumn], console: Console) -> None:
+    """Prints columns as one table, or as several that fit, each with the first column."""
     if not columns:
         return
     first, *others = columns
