@@ -18,7 +18,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Run folders, experiments, variants, globs, or unique tails of them; the first is the baseline.",
+            help="Run folders, experiments, variants, globs, or unique tails of them; the first is the baseline. "
+            "Trials of a search only where they are named: adam/trial-3.",
         ),
     ],
     metric: Annotated[
@@ -69,8 +70,9 @@ def compare(
     files = Files(html, csv, markdown, latex, curves, plot, plot_cost, plot_tasks)
     check_writable(*files.paths)
     files.check()
-    records, problems = read_named_runs(runs, runs_folder(runs_dir))
-    comparison = answer(records, Question(metric, target, baseline, interpolate, force), problems)
+    named = read_named_runs(runs, runs_folder(runs_dir))
+    question = Question(metric, target, baseline, interpolate, force)
+    comparison = answer(named.records, question, named.problems, named.trials)
     results = check_gates(comparison, gates, force)
     files.write(comparison, results)
     if as_json:

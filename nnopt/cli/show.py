@@ -67,6 +67,8 @@ def _table(record: Any) -> Any:
     reason = summary.get("reason")
     add("run", record.folder)
     add("status", f"{record.status}{f' ({reason})' if reason else ''}")
+    for name, text in _search_rows(record):
+        add(name, text)
     add("tags", ", ".join(summary.get("tags", [])))
     add("notes", summary.get("notes"))
     add("spec hash", summary.get("spec_hash"))
@@ -106,6 +108,24 @@ def _table(record: Any) -> Any:
         where = f"reached at step {target['step']}, {target['seconds']:.2f} s" if target["reached"] else "not reached"
         add("target", f"{target['metric']} {target['value']:g}: {where}")
     return table
+
+
+def _search_rows(record: Any) -> list[tuple[str, str]]:
+    """Of a trial: its number among how many, and what it sets. Of a run with tuned settings: how they were found."""
+    from nnopt.compare.text import show_value
+    from nnopt.compare.trials import search_files
+
+    summary = record.summary
+    if record.trial is None:
+        tuned = (summary.get("spec") or {}).get("tuned")
+        return [("tuned", f"by {tuned['trials']} trials")] if tuned and tuned.get("trials") else []
+    setting = summary.get("setting") or {}
+    files, _ = search_files([record])
+    of = [f" (of {file.variants[record.variant].trials})" for file in files.values() if record.variant in file.variants]
+    return [
+        ("trial", f"{record.trial}{''.join(of)} of {record.variant}, in the search of {record.experiment}"),
+        ("setting", ", ".join(f"{key} {show_value(setting, key)}" for key in setting)),
+    ]
 
 
 def _trained(summary: dict[str, Any]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.area import areas
@@ -21,6 +23,7 @@ from nnopt.compare.rows import Row, make_row
 from nnopt.compare.screen import readable, unfinished, without_target, without_value
 from nnopt.compare.target import Target, TimeToTarget, check_target, time_to_target
 from nnopt.compare.tasks.across import AcrossTasks, across_tasks, is_across_tasks
+from nnopt.compare.trials import SearchedRuns, search_files, searched_runs, trials_given, without_trials
 from nnopt.compare.verdict import Verdict, verdicts
 from nnopt.errors import UsageError
 from nnopt.spec.metric_names import higher_is_better
@@ -28,6 +31,9 @@ from nnopt.store.record import RunRecord
 
 if TYPE_CHECKING:
     import pandas
+
+    from nnopt.compare.search.summary import SearchSummary
+    from nnopt.store.search_file import SearchFile
 
 TIMED_COSTS = ("train_seconds", "energy_joules")
 DEFAULT_METRIC = "val_loss"
@@ -60,6 +66,7 @@ class Comparison:
     several (each verdict names its own). `findings` say what is unfair, `left_out` which runs are in no number and
     why. `differences` is dotted key -> label -> value for the keys in which the specs differ, `notes` are
     sentences on what the numbers do not show. `across` sums up several tasks, `costs` sets quality against cost.
+    `searched` are the searches whose trials were among the runs.
     """
 
     measure: Measure
@@ -74,6 +81,14 @@ class Comparison:
     notes: tuple[str, ...]
     across: AcrossTasks | None
     costs: tuple[CostPoint, ...]
+    searched: tuple[SearchedRuns, ...] = ()
+
+    @cached_property
+    def searches(self) -> tuple[SearchSummary, ...]:
+        """What each search found; worked out when it is first asked for, as importance takes a second."""
+        from nnopt.compare.search.summary import summarise_search
+
+        return tuple(summarise_search(one.file, one.records) for one in self.searched)
 
     @property
     def metric(self) -> str:
@@ -126,16 +141,24 @@ def compare(
     return answer(records, Question(metric, target, baseline, interpolate, force))
 
 
-def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[str] = ()) -> Comparison:
-    """As `compare`; `unread` are sentences on runs that could not even be read."""
-    kept, left_out = readable(records)
-    left_out = [*unread, *left_out]
+def answer(
+    records: Sequence[RunRecord], question: Question, unread: Sequence[str] = (), named_trials: Collection[Path] = ()
+) -> Comparison:
+    """As `compare`; `unread` are sentences on runs that could not even be read.
+
+    Trials of an experiment that has other runs are no rows, but for those whose folders are among `named_trials`.
+    """
+    whole, left_out = readable(records)
+    files, damaged = search_files(whole)
+    left_out = [*unread, *left_out, *damaged]
+    kept, on_trials = without_trials(whole, named_trials, files)
     if not kept:
         raise UsageError("; ".join(["there are no runs to compare", *left_out]))
     groups, repeated = group_runs(kept)
     members = [record for group in groups for record in group.records]
     several = is_across_tasks(groups)
-    measure = find_measure(_usual_metric(members, several) if question.metric is None else question.metric, members)
+    metric = question.metric if question.metric is not None else _usual_metric(members, several, files.values())
+    measure = find_measure(metric, members)
     asked = _target(question, measure, members)
     times = {group.label: time_to_target(group, asked, question.interpolate) for group in groups}
     unfair = time_across_machines(groups, measure.name)
@@ -155,7 +178,7 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
     targets = [row.to_target.target if row.to_target else None for row in rows]
     common = targets[0] if len(set(targets)) == 1 else None
     names = {group.label for group in against.values()}
-    notes = make_notes(groups, measure.column or measure.name, targets, several)
+    notes = [*make_notes(groups, measure.column or measure.name, targets, several), *on_trials]
     if not is_timed_fairly:
         notes.append("Seconds and joules of different machines are shown but not ranked; --force ranks them.")
     if not several and len(last_steps(groups, measure.column or measure.name)) > 1:
@@ -167,7 +190,7 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
         groups=tuple(groups),
         baseline=names.pop() if len(names) == 1 else None,
         verdicts=judged,
-        findings=(*([unfair] if unfair else []), *lint(groups, measure.name, common, decided)),
+        findings=(*([unfair] if unfair else []), *lint(groups, measure.name, common, decided, trials_given(files))),
         left_out=(
             *left_out,
             *repeated,
@@ -179,11 +202,21 @@ def answer(records: Sequence[RunRecord], question: Question, unread: Sequence[st
         notes=tuple(notes),
         across=_across(groups, times, measure, against) if several else None,
         costs=costs(rows, measure.higher_is_better, () if is_timed_fairly else TIMED_COSTS),
+        searched=searched_runs(files, whole, named_trials),
     )
 
 
-def _usual_metric(records: Sequence[RunRecord], several: bool) -> str:
-    """What most runs chose their best weights by; over several tasks, only where every task has it."""
+def _usual_metric(records: Sequence[RunRecord], several: bool, files: Collection[SearchFile]) -> str:
+    """What most runs chose their best weights by; over several tasks, only where every task has it.
+
+    Winners of a search are compared on test data: validation data chose them.
+    """
+    if files and not several:
+        from nnopt.compare.search.reported import metric_of_winners
+
+        reported = metric_of_winners(files, records)
+        if reported is not None:
+            return reported
     named = Counter(record.summary.get("select") for record in records)
     del named[None]
     usual = str(named.most_common(1)[0][0]) if named else DEFAULT_METRIC

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from nnopt.compare.groups import Group
 from nnopt.compare.series import finite, series
 from nnopt.errors import UsageError
-from nnopt.spec.metric_names import higher_is_better, is_share
+from nnopt.spec.metric_names import OF_THE_RUN, higher_is_better, is_share
 from nnopt.spec.nearest import nearest
 from nnopt.store.record import RunRecord
-
-OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "parameters", "energy_joules")
 
 
 @dataclass(frozen=True)

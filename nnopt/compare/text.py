@@ -110,3 +110,11 @@ def said(comparison: Comparison) -> list[str]:
     order = {label: place for place, label in enumerate(comparison.ranking)}
     judged = sorted(comparison.verdicts, key=lambda verdict: order[verdict.label])
     return [text for verdict in judged for text in (verdict.sentence, verdict.time_sentence) if text]
+
+
+def grouped(remarks: Sequence[tuple[str, str]]) -> list[str]:
+    """`a, b: remark` for pairs of a name and a remark."""
+    names: dict[str, list[str]] = {}
+    for name, remark in remarks:
+        names.setdefault(remark, []).append(name)
+    return [f"{', '.join(of)}: {remark}" for remark, of in names.items()]

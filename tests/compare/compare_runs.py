@@ -53,10 +53,11 @@ def make_run(
     every: int = 10,
     seconds_per_step: float = 0.01,
     columns: Mapping[str, Sequence[Cell]] | None = None,
+    trial: int | None = None,
     **summary: Any,
 ) -> RunRecord:
     """A run evaluated every `every` steps of 32 samples, whose `metric` took `values`."""
-    folder = top / experiment / variant / f"seed-{seed}"
+    folder = top / experiment / variant / ("" if trial is None else f"trial-{trial}") / f"seed-{seed}"
     folder.mkdir(parents=True)
     steps = [every * (place + 1) for place in range(len(values))]
     table: dict[str, Sequence[Cell]] = {
@@ -76,6 +77,7 @@ def make_run(
         "variant": variant,
         "seed": seed,
         "status": status,
+        "trial": trial,
     }
     (folder / "summary.json").write_text(json.dumps({**written, **summary}))
     return RunRecord.read(folder)

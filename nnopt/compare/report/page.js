@@ -26,14 +26,13 @@ for (const button of document.querySelectorAll("table.sortable th button")) {
   button.addEventListener("click", () => sortTable(button.closest("th")));
 }
 
-function chooseMatrix() {
-  const shown = chosen("confusion-variant");
-  for (const box of document.querySelectorAll(".matrix")) box.classList.toggle("away", box.id !== shown);
-}
-
-if (byId("confusion-variant")) {
-  byId("confusion-variant").addEventListener("change", chooseMatrix);
-  chooseMatrix();
+// Of the blocks of a section of which one is shown at a time, that which its list names.
+for (const box of document.querySelectorAll("select")) {
+  const blocks = [...box.options].map((option) => byId(option.value));
+  if (!blocks.every((block) => block && block.classList.contains("matrix"))) continue;
+  const show = () => blocks.forEach((block) => block.classList.toggle("away", block.id !== box.value));
+  box.addEventListener("change", show);
+  show();
 }
 
 for (const box of document.querySelectorAll(".legend input")) {

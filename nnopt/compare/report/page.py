@@ -22,6 +22,7 @@ from nnopt.compare.report.look import colour_rules
 from nnopt.compare.report.machines_part import machines_part
 from nnopt.compare.report.markup import Markup, element, json_block
 from nnopt.compare.report.rates_part import rates_part
+from nnopt.compare.report.search_part import search_part
 from nnopt.compare.report.survival_part import survival_part
 from nnopt.compare.report.tables_part import confusion_part, differences_part, results_part
 from nnopt.compare.report.verdict_part import details_part, findings_part, left_out_part, verdict_part
@@ -30,7 +31,7 @@ from nnopt.errors import UsageError
 from nnopt.store.files import write_whole
 from nnopt.version import __version__
 
-SCRIPTS = ("charts.js", "curves.js", "figures.js", "page.js")
+SCRIPTS = ("charts.js", "curves.js", "figures.js", "search.js", "page.js")
 PLOTLY = Path("package_data") / "plotly.min.js"
 
 
@@ -81,6 +82,7 @@ def _parts(comparison: Comparison, gates: Sequence[GateResult]) -> tuple[list[Ma
     curves, curve_values = curves_part(comparison, lists)
     target, target_values = survival_part(comparison)
     rates, rate_values = rates_part(comparison)
+    search, search_values = search_part(comparison)
     cost, cost_values = cost_part(comparison)
     tasks, task_values = across_part(comparison)
     sections = {
@@ -92,6 +94,7 @@ def _parts(comparison: Comparison, gates: Sequence[GateResult]) -> tuple[list[Ma
         "curves": ("Curves", curves),
         "target": ("Time to target", target),
         "rates": ("Learning rate", rates),
+        "search": ("Search", search),
         "cost": ("Cost", cost),
         "tasks": ("Across tasks", tasks),
         "confusion": ("Confusion", confusion_part(comparison)),
@@ -112,6 +115,7 @@ def _parts(comparison: Comparison, gates: Sequence[GateResult]) -> tuple[list[Ma
         "curves": curve_values,
         "target": target_values,
         "rates": rate_values,
+        "search": search_values,
         "cost": cost_values,
         "profiles": task_values,
     }

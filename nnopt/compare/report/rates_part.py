@@ -31,6 +31,9 @@ Point = tuple[float, Row]
 def rates_part(comparison: Comparison) -> tuple[Markup, dict[str, Any]]:
     """The section, and what its script reads."""
     families = _families(comparison)
+    if not families and comparison.searched:
+        link = element("a", "Search", href="#search")
+        return section("rates", "Learning rate", element("p", "Trials tried the rates: see ", link, ".")), {}
     if not families:
         text = HOW_TO.format(metric=comparison.metric)
         return section("rates", "Learning rate", element("p", text, element("code", EXAMPLE))), {}
