@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from nnopt.version import __version__
 
 if TYPE_CHECKING:
-    from nnopt.api import compare, load, train
+    from nnopt.api import compare, load, sweep, train
 
-__all__ = ["__version__", "compare", "load", "train"]
+__all__ = ["__version__", "compare", "load", "sweep", "train"]
 
 # `train` and `compare` are functions for users and folders for readers. Python binds a folder's name to its module
 # as soon as anything in it is imported, so these modules can be called as the functions.
@@ -44,8 +44,8 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> Any:
     if name in _BOTH:
         return importlib.import_module(f"nnopt.{name}")
-    if name == "load":
+    if name in ("load", "sweep"):
         from nnopt import api
 
-        return api.load
+        return getattr(api, name)
     raise AttributeError(f"module 'nnopt' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""The same from Python: `load` a spec, `train` it, `compare` runs."""
+"""The same from Python: `load` a spec, `train` it, `sweep` its settings, `compare` runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from nnopt.store.record import RunRecord
 
 if TYPE_CHECKING:
     from nnopt.compare.comparison import Comparison
+    from nnopt.search.sweep import Swept
 
-__all__ = ["compare", "load", "train"]
+__all__ = ["compare", "load", "sweep", "train"]
 
 
 def train(
@@ -38,12 +39,7 @@ def train(
     from nnopt.train.listener import Listener
     from nnopt.train.report import write_report
 
-    if isinstance(experiment, ExperimentSpec):
-        if overrides:
-            raise TypeError("overrides go with a file: give them to `load`")
-        spec = experiment
-    else:
-        spec = load(experiment, overrides)
+    spec = _loaded(experiment, overrides)
     plan = Plan.of(spec)
     options = Options(runs_folder(Path(runs_dir) if runs_dir else None), fresh, fail_fast)
     if jobs > 1:
@@ -52,6 +48,37 @@ def train(
         records = train_plan(plan, options, Listener())
     write_report(plan, records, options.runs_dir)
     return records
+
+
+def sweep(
+    experiment: ExperimentSpec | str | Path,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    jobs: int = 1,
+    fresh: bool = False,
+    extend: bool = False,
+) -> Swept:
+    """Searches settings as `nnopt sweep` does: what was found, and the comparison of the winners on fresh seeds.
+
+    The arguments are those of `train`; `extend` searches beyond the edges at which the best values lie.
+
+    Raises:
+        NnoptError: as the command line reports; trials that failed or diverged are in the summary instead.
+    """
+    from nnopt.search.sweep import SweepOptions
+    from nnopt.search.sweep import sweep as carry_out
+    from nnopt.train.listener import Listener
+
+    folder = runs_folder(Path(runs_dir) if runs_dir else None)
+    return carry_out(_loaded(experiment, overrides), SweepOptions(folder, jobs, fresh, extend), Listener())
+
+
+def _loaded(experiment: ExperimentSpec | str | Path, overrides: tuple[str, ...]) -> ExperimentSpec:
+    if not isinstance(experiment, ExperimentSpec):
+        return load(experiment, overrides)
+    if overrides:
+        raise TypeError("overrides go with a file: give them to `load`")
+    return experiment
 
 
 def compare(
@@ -73,8 +100,13 @@ def compare(
     folder = runs_folder(Path(runs_dir) if runs_dir else None)
     records: list[RunRecord] = []
     unread: list[str] = []
+    trials: set[Path] = set()
     for run in runs:
-        found, problems = ([run], []) if isinstance(run, RunRecord) else read_named_runs([run], folder)
-        records.extend(found)
-        unread.extend(problems)
-    return answer(records, Question(metric, target, baseline, interpolate, force), unread)
+        if isinstance(run, RunRecord):
+            records.append(run)
+            continue
+        named = read_named_runs([run], folder)
+        records.extend(named.records)
+        unread.extend(named.problems)
+        trials |= named.trials
+    return answer(records, Question(metric, target, baseline, interpolate, force), unread, trials)

@@ -16,7 +16,7 @@ from typing import Any
 
 
 def import_all() -> None:
-    """Imports all that `nnopt train` needs, down to the picture."""
+    """Imports all that `nnopt train` and `nnopt sweep` need, down to the picture."""
     import importlib
 
     for name in (
@@ -25,10 +25,18 @@ def import_all() -> None:
         "compare.tables.terminal",
         "compare.tables.table",
         "scale.processes",
+        "search.sweep",
+        "search.propose.tpe",
+        "compare.search.files",
+        "compare.tables.search",
         "train.report",
     ):
         importlib.import_module(f"nnopt.{name}")
     importlib.import_module("matplotlib.backends.backend_agg")
+    for name in ("alembic.command", "alembic.runtime.environment", "optuna.storages._rdb.storage", "sqlalchemy.orm"):
+        importlib.import_module(name)
+    importlib.import_module("sqlalchemy.dialects.sqlite.pysqlite")
+    importlib.import_module("scipy.stats.qmc")
     importlib.import_module("sklearn.datasets")
     importlib.import_module("torch._dynamo")  # torch.optim imports it at the first optimizer
 

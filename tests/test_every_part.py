@@ -19,6 +19,7 @@ from nnopt.spec.merge import merge
 from nnopt.spec.parts import UNIONS
 
 STEPS = 30
+TRIALS = 4
 TINY: dict[str, Any] = {
     "model": {"hidden": [16]},
     "strategy": {"batch_size": 64},
@@ -37,6 +38,12 @@ def optimizer(kind: str, lr: float, **keys: Any) -> dict[str, Any]:
 def decay(kind: str, **keys: Any) -> dict[str, Any]:
     """The change that takes a schedule, with a warm-up."""
     return {"strategy": {"lr_decay": {"kind": kind, "warmup": 0.1, **keys}}, "optimizer": {"lr": 0.5}}
+
+
+def searched(**keys: Any) -> dict[str, Any]:
+    """The change that takes a search of two keys."""
+    space = {"optimizer.lr": {"log": [0.001, 1], "points": 2}, "optimizer.momentum": {"range": [0, 0.9], "points": 2}}
+    return {"search": {"space": space, "trials": TRIALS, "confirm": None, **keys}}
 
 
 ENLARGED = {"data": {"kind": "enlarged:EnlargedDigits"}, "optimizer": {"kind": "adam", "lr": 0.003}}
@@ -104,8 +111,21 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "fashion_mnist": IMAGES,
         "cifar10": merge(IMAGES, {"data": {"kind": "cifar10", "normalise": "standard"}}),
     },
+    "sampler": {
+        "grid": searched(),
+        "random": searched(sampler={"seed": 3}),
+        "quasi_random": searched(sampler={"sequence": "halton"}),
+        "tpe": searched(sampler={"startup_trials": 2}, at_once=1),
+        "cma_es": searched(sampler={"population": 4}),
+    },
+    "pruner": {
+        "successive_halving": searched(prune={"reduction": 2}, at_once=1),
+        "median": searched(prune={"startup_trials": 1, "warmup": 0}, at_once=1),
+    },
 }  # fmt: skip
-ROWS = [(union, name) for union, rows in TABLE.items() for name in rows]
+SEARCHES = {"sampler": "sampler", "pruner": "prune"}  # union -> key of `search`
+ROWS = [(union, name) for union, rows in TABLE.items() if union not in SEARCHES for name in rows]
+SEARCH_ROWS = [(union, name) for union in SEARCHES for name in TABLE[union]]
 
 
 def test_the_table_has_a_row_for_every_part_and_no_other() -> None:
@@ -119,6 +139,8 @@ def own_keys(union: str, name: str) -> dict[str, Any]:
         return {"strategy": {"lr_decay": {"kind": name}}}
     if union == "average":
         return {"strategy": {"average": {"kind": name}}}
+    if union in SEARCHES:
+        return {"search": {SEARCHES[union]: {"kind": name}}}
     return {union: {"kind": name}}
 
 
@@ -175,3 +197,23 @@ def assert_rates_follow(part: type[KindSpec], keys: dict[str, Any], folder: Path
     if schedule.plateau() is not None:  # no evaluation improves the one at the start by 10, so that each halves it
         wanted = [rate * 0.5 ** (step // 10) for step, rate in enumerate(wanted)]
     assert rates == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("union", "name"), SEARCH_ROWS)
+def test_a_search_tries_its_trials(
+    union: str, name: str, cli: Callable[..., Ended], write_spec: Callable[..., Path], runs: Path
+) -> None:
+    cli("sweep", write_spec(spec_of(union, name)), "--quiet")
+    trials = {}
+    for path in sorted(runs.glob("small/sgd/trial-*/seed-0/summary.json")):
+        summary = json.loads(path.read_text())
+        trials[summary["trial"]] = summary
+    assert sorted(trials) == list(range(TRIALS))
+    assert len({json.dumps(summary["setting"]) for summary in trials.values()}) == TRIALS
+    for summary in trials.values():
+        momentum = summary["setting"]["optimizer.momentum"]
+        assert summary["spec"]["optimizer"]["momentum"] == momentum
+        assert 0 <= momentum <= 0.9
+        assert "search" not in summary["spec"]
+    found = {summary["status"] for summary in trials.values()}
+    assert found == ({"done", "pruned"} if union == "pruner" else {"done"})

@@ -31,6 +31,7 @@ FLOORS = [
     {"track"},
     {"train"},
     {"scale"},
+    {"search"},
     {"api", "cli", "examples"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
@@ -41,7 +42,7 @@ NEIGHBOURS = {
     ("cli", "examples"),  # `nnopt init` writes them
 }
 MAX_FILE, MAX_FUNCTION = 400, 70  # lines; of a function, those of its body
-HEAVY = ("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb")
+HEAVY = ("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb", "optuna")
 
 
 def module_of(path: Path) -> str:

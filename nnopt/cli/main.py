@@ -19,7 +19,9 @@ from nnopt.cli.list import list_runs
 from nnopt.cli.parts import parts
 from nnopt.cli.schema import schema
 from nnopt.cli.show import show
+from nnopt.cli.sweep import sweep
 from nnopt.cli.train import train
+from nnopt.cli.tune import tune
 from nnopt.version import __version__
 
 app = typer.Typer(
@@ -51,6 +53,8 @@ def common(
 app.command("init")(init)
 app.command("check")(check)
 app.command("train")(train)
+app.add_typer(tune, name="tune")
+app.command("sweep")(sweep)
 app.command("compare")(compare)
 app.command("list")(list_runs)
 app.command("show")(show)

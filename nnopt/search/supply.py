@@ -1,0 +1,69 @@
+"""The trials of all variants as work for the workers: turn by turn, each as soon as it may know what it has to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nnopt.compare.search.summary import best_trial
+from nnopt.compare.search.trial import Trial
+from nnopt.compare.search.trials import trials_of
+from nnopt.errors import UsageError
+from nnopt.scale.supply import Job
+from nnopt.search.lane import Lane
+from nnopt.search.prune import curve_of
+from nnopt.store.files import write_json
+from nnopt.store.find import read_run
+from nnopt.store.record import SUMMARY
+from nnopt.store.search_file import SearchFile
+from nnopt.train.listener import Listener
+
+
+class Trials:
+    """Gives out trials, and puts down how they ended. Variants take turns, the one with the most left first."""
+
+    def __init__(self, lanes: Sequence[Lane], file: SearchFile, listener: Listener) -> None:
+        self.lanes = list(lanes)
+        self.file = file
+        self.listener = listener
+        self.total = sum(lane.left for lane in lanes)
+        self.count = 0
+
+    def take(self) -> Job | None:
+        """As Supply says."""
+        while ready := [lane for lane in self.lanes if lane.left and lane.is_ready]:
+            lane = max(ready, key=lambda one: one.left)
+            trial = lane.take()
+            try:
+                return lane.job(trial)
+            except UsageError as error:
+                self.listener.note(f"{self.file.experiment}/{lane.subject.variant}/trial-{trial.number}", str(error))
+                self._put_down(lane, Trial(trial.number, trial.setting, "failed", again=trial.again))
+        return None
+
+    def ended(self, job: Job, died: str | None) -> None:
+        """As Supply says."""
+        run = job.runs[0]
+        lane = next(lane for lane in self.lanes if lane.subject.variant == run.variant)
+        assert run.trial is not None
+        trial = lane.ledger.trials[run.trial]
+        records = lane.subject.records(trial)
+        if died is not None:
+            for record in records:
+                if record.status not in ("done", "diverged", "pruned"):
+                    write_json(record.folder / SUMMARY, {**record.summary, "status": "failed", "reason": died})
+            records = [read_run(record.folder) for record in records]
+        (found,) = trials_of(records, self.file)[run.variant] or (trial,)
+        status = found.status if found.is_finished else "failed"  # its worker died before the run's folder was there
+        found = replace(found, setting=trial.setting, status=status, again=trial.again)
+        curve = curve_of(self.file.metric, records[0].curve()) if records and lane.subject.search.prune else ()
+        self._put_down(lane, found, curve)
+
+    def _put_down(self, lane: Lane, trial: Trial, curve: Sequence[float] = ()) -> None:
+        lane.ledger.tell(trial, curve)
+        self.count += 1
+        best = best_trial(lane.ledger.trials, self.file.higher_is_better)
+        own = trial.status if trial.value is None else f"{self.file.metric} {trial.value:.4g}"
+        said = f"{own}; none is done yet" if best is None else f"{own}; best {best.value:.4g} (trial {best.number})"
+        label = f"{self.file.experiment}/{lane.subject.variant}/trial-{trial.number}"
+        self.listener.trial(label, said)

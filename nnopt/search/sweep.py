@@ -1,0 +1,239 @@
+"""A whole search: trials, extension, winners on fresh seeds, and what all of it says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nnopt.compare.comparison import Comparison
+from nnopt.compare.search.files import write_search_files
+from nnopt.compare.search.reported import reported_metric
+from nnopt.compare.search.summary import SearchSummary, best_trial, summarise_search
+from nnopt.errors import HeldError, RunsFolderError, UsageError
+from nnopt.plan import Plan, RunSpec
+from nnopt.scale.crew import Crew
+from nnopt.scale.supply import Fixed
+from nnopt.search.confirm import retire, tell_again, winner_runs
+from nnopt.search.extension import extended
+from nnopt.search.lane import Lane, Subject
+from nnopt.search.ledger import STUDY, Ledger, open_storage
+from nnopt.search.opening import asked_for, gone_on_from, search_of
+from nnopt.search.probes import check_space
+from nnopt.search.supply import Trials
+from nnopt.spec.experiment import ExperimentSpec
+from nnopt.store.files import make_folder
+from nnopt.store.find import read_runs, run_folders
+from nnopt.store.lock import RunLock
+from nnopt.store.place import place, set_aside
+from nnopt.store.record import RunRecord
+from nnopt.store.search_file import ADVICE, SEARCH, SearchFile, Winner
+from nnopt.track.tracking import check_installed
+from nnopt.train.devices import cores
+from nnopt.train.experiment import BAD, Options
+from nnopt.train.listener import Listener
+from nnopt.train.report import write_report
+from nnopt.train.runner import is_finished
+from nnopt.train.setup import DataCache
+from nnopt.train.signals import StopRequest, stop_requests
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a search is carried out; `extend` searches beyond the edges that bests lie at."""
+
+    runs_dir: Path
+    jobs: int = 1
+    fresh: bool = False
+    extend: bool = False
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a search came to. `comparison` is of the winners on fresh seeds, None where they are not confirmed."""
+
+    summary: SearchSummary
+    comparison: Comparison | None
+    written: list[Path]
+    has_failures: bool
+
+
+def sweep(
+    experiment: ExperimentSpec, options: SweepOptions, listener: Listener, more: Callable[[int], None] = lambda _: None
+) -> Swept:
+    """Carries out what is left of an experiment's search. `more` hears how many trials or runs are to come.
+
+    Raises:
+        UsageError: there is no search, its spec has changed, its store is another version's, a value of a space does
+            not go together with data or model, or another program is at it.
+        Interrupted: a signal came; everything done is kept.
+        DiskError: the disk refused a write; everything done before is kept.
+    """
+    search_of(experiment)
+    folder = options.runs_dir / experiment.name
+    make_folder(folder)
+    with stop_requests() as stop:
+        work = _Sweep(experiment, options, listener, more, stop)
+        try:
+            with RunLock(folder):
+                work.open()
+                if not options.fresh or not work.is_begun:
+                    return work.carry_out()
+        except HeldError:
+            raise
+        except UsageError:
+            work.leave_no_trace()
+            raise
+        set_aside(folder, options.runs_dir)
+        make_folder(folder)
+        with RunLock(folder):
+            return work.carry_out()
+
+
+def subjects_of(experiment: ExperimentSpec, file: SearchFile, runs_dir: Path) -> list[Subject]:
+    """What the trials of each variant have in common."""
+    search = search_of(experiment)
+    return [
+        Subject(experiment, name, order, settings, search, file.metric, file.higher_is_better, runs_dir)
+        for order, (name, settings) in enumerate(experiment.variants.items())
+    ]
+
+
+@dataclass
+class _Sweep:
+    experiment: ExperimentSpec
+    options: SweepOptions
+    listener: Listener
+    more: Callable[[int], None]
+    stop: StopRequest
+    cache: DataCache = field(default_factory=DataCache)
+
+    def __post_init__(self) -> None:
+        jobs = self.options.jobs
+        self.folder = self.options.runs_dir / self.experiment.name
+        self.how = Options(self.options.runs_dir, most_threads=max(1, cores() // jobs) if jobs > 1 else None)
+        self.crew = Crew(self.how, self.listener, self.stop, jobs, self.cache)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything but a lock lies in the experiment's folder."""
+        return any(not entry.name.startswith(".") for entry in self.folder.iterdir())
+
+    def leave_no_trace(self) -> None:
+        """Removes the folder of an experiment of which nothing was begun."""
+        with contextlib.suppress(OSError):
+            if not self.is_begun:
+                for entry in self.folder.iterdir():
+                    entry.unlink()
+                self.folder.rmdir()
+
+    def open(self) -> None:
+        """Reads what was searched before, and checks what has not begun yet; writes nothing."""
+        asked = asked_for(self.experiment)
+        before = None if self.options.fresh else SearchFile.read(self.folder)
+        self.file = asked if before is None else gone_on_from(before, asked)
+        self.subjects = subjects_of(self.experiment, self.file, self.options.runs_dir)
+        if before is None and not self.options.fresh and (self.folder / STUDY).exists():
+            raise RunsFolderError(f"{self.folder} has a {STUDY} without the {SEARCH} that belongs to it; {ADVICE}")
+        check_installed(self.experiment.track)
+        for subject in self.subjects:
+            if before is None or subject.variant not in before.variants:
+                check_space(subject, self.file.variants[subject.variant].space, self.cache)
+
+    def carry_out(self) -> Swept:
+        """Trials, where asked the part beyond the edges, winners, and what came of it."""
+        self.file.write(self.folder)
+        with self.crew:
+            with open_storage(self.folder) as storage:
+                lanes = [self._lane(subject, storage) for subject in self.subjects]
+                self._search(lanes)
+                if self.options.extend:
+                    lanes = self._extend(lanes, storage)
+                winners = self._choose(lanes)
+                has_failures = any(_has_failed(lane) for lane in lanes)
+            confirmed = self._confirm(winners)
+        summary = self._summary()
+        written = write_search_files(summary, self.folder)
+        if self.file.is_extending:
+            self.file = replace(self.file, is_extending=False)
+            self.file.write(self.folder)
+        if not confirmed:
+            return Swept(summary, None, written, has_failures)
+        plan = Plan(self.experiment, tuple(run for runs in winners.values() for run in runs))
+        metric = reported_metric(self.file.metric, confirmed)
+        comparison, more = write_report(plan, confirmed, self.options.runs_dir, metric)
+        has_failures = has_failures or any(record.status in BAD for record in confirmed)
+        return Swept(summary, comparison, [*written, *more], has_failures)
+
+    def _lane(self, subject: Subject, storage: object) -> Lane:
+        about = {"variant": subject.variant, "metric": self.file.metric, "search": self.file.search}
+        name = f"{self.experiment.name}/{subject.variant}"
+        ledger = Ledger(storage, name, self.file.higher_is_better, about)  # type: ignore[arg-type]
+        return Lane(subject, self.file.variants[subject.variant].rounds, ledger)
+
+    def _search(self, lanes: list[Lane]) -> None:
+        trials = Trials(lanes, self.file, self.listener)
+        if trials.total:
+            self.more(trials.total)
+            self.crew.carry_out(trials)
+
+    def _extend(self, lanes: list[Lane], storage: object) -> list[Lane]:
+        if self.file.is_extending:
+            text = "this goes on with the extension that was cut short; --extend goes further when it is over"
+            self.listener.note(self.experiment.name, text)
+            return lanes
+        made = {lane.subject.variant: len(lane.ledger.trials) for lane in lanes}
+        wider = extended(self.file, self._summary(), made)
+        if wider is None:
+            self.listener.note(self.experiment.name, "no best lies at the edge of a range: there is nothing to extend")
+            return lanes
+        for lane in lanes:
+            check_space(lane.subject, wider.variants[lane.subject.variant].rounds[-1].space, self.cache)
+        self.file = replace(wider, is_extending=True)
+        self.file.write(self.folder)
+        lanes = [self._lane(lane.subject, storage) for lane in lanes]
+        self._search(lanes)
+        return lanes
+
+    def _choose(self, lanes: list[Lane]) -> dict[str, list[RunSpec]]:
+        """The runs of each variant's winner; runs that confirmed another one are set aside."""
+        seeds = self.file.confirm_seeds
+        chosen: dict[str, list[RunSpec]] = {}
+        for lane in lanes:
+            name, best = lane.subject.variant, best_trial(lane.ledger.trials, self.file.higher_is_better)
+            if best is None or not seeds:
+                continue
+            runs = winner_runs(lane.subject, best, self.file.variants[name], seeds)
+            winner = Winner(best.number, runs[0].hash)
+            for moved in retire(self.file, name, winner, self.options.runs_dir):
+                self.listener.note(f"{self.experiment.name}/{name}", f"another trial won: a run was moved to {moved}")
+            self.file = self.file.with_variant(name, winner=winner)
+            chosen[name] = runs
+        self.file.write(self.folder)
+        return chosen
+
+    def _confirm(self, winners: dict[str, list[RunSpec]]) -> list[RunRecord]:
+        """Trains winners on the fresh seeds, all variants with the first before any with the second."""
+        runs = [run for of_seed in zip(*winners.values(), strict=True) for run in of_seed]
+        left = [run for run in runs if not is_finished(place(run, self.options.runs_dir))]
+        tell_again([run for run in runs if run not in left], self.options.runs_dir)
+        supply = Fixed(left)
+        if left:
+            self.more(len(left))
+            self.crew.carry_out(supply)
+        found = [place(run, self.options.runs_dir) for run in runs]
+        records, _ = read_runs([at.folder for at in found if at.relation == "same"])
+        return [supply.marked(record) for record in records]
+
+    def _summary(self) -> SearchSummary:
+        records, _ = read_runs(run_folders(self.folder))
+        return summarise_search(self.file, records)
+
+
+def _has_failed(lane: Lane) -> bool:
+    """Whether no trial came to a value, or one failed whose setting was not tried again since."""
+    trials = lane.ledger.trials
+    again = {trial.again for trial in trials}
+    nothing = best_trial(trials, lane.subject.higher_is_better) is None
+    return nothing or any(trial.status == "failed" for trial in trials if trial.number not in again)
