@@ -1,4 +1,7 @@
-"""Trains every file in configs/ for a few steps: `make smoke`. A data set that is not at hand is passed over, aloud."""
+"""Trains or sweeps every file in configs/ for a few steps: `make smoke`.
+
+A data set that is not at hand is passed over, aloud.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,15 @@ from nnopt.spec.loading import load
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = ["budget.steps=4", "evaluation.every.steps=2", "seeds=1"]
+
+
+def smoke_command(config: Path) -> list[str]:
+    """What to run of a file: two trials of a search (a grid has a fixed number), else every variant once."""
+    search = load(config).search
+    if search is None:
+        return ["train", str(config), *TINY]
+    trials = [] if search.sampler.kind == "grid" else ["search.trials=2"]
+    return ["sweep", str(config), *TINY, "budget.steps=6", *trials, "search.confirm.seeds=1"]
 
 
 def missing_data(config: Path) -> str | None:
@@ -34,7 +46,7 @@ def main() -> int:
                 passed_over.append(name)
                 continue
             start = time.perf_counter()
-            done = CliRunner().invoke(app, ["train", str(config), *TINY, "--runs-dir", runs, "--quiet"])
+            done = CliRunner().invoke(app, [*smoke_command(config), "--runs-dir", runs, "--quiet"])
             state = "ok" if done.exit_code == 0 else f"FAILED (exit {done.exit_code})"
             print(f"{state:12} {name} in {time.perf_counter() - start:.1f} s")
             if done.exit_code != 0:
