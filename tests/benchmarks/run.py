@@ -1,9 +1,9 @@
 """Times nnopt beside the loops one would write or pick instead: `make bench`.
 
-    python tests/benchmarks/run.py [--pairs 5] [--epochs 3] [--threads 0 1] [--only bare jax accuracy frontend]
+    python tests/benchmarks/run.py [--pairs 5] [--epochs 3] [--threads 0 1] [--only bare jax accuracy frontend sweep]
 
 Prints Markdown tables and writes them to results/RESULTS.md (with --only: nowhere, unless --output names a file).
-Take a machine that does nothing else. Without MNIST at hand only the front end is timed.
+Take a machine that does nothing else. Without MNIST at hand only the front end and sweeps are timed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from frontend import measure_front_end
 from job import AUTO, BenchError, missing_data, save_rows
 from pairs import measure, measure_accuracy
 from peers import PEERS, RATES
+from sweep import measure_sweep
 
 RESULTS = Path(__file__).parent / "results" / "RESULTS.md"
-OTHERS = ("accuracy", "frontend")
+OTHERS = ("accuracy", "frontend", "sweep")
+WITHOUT_MNIST = {"frontend", "sweep"}
 ACCURACY_EPOCHS, ACCURACY_SEEDS = 10, 5
 
 
@@ -34,7 +36,7 @@ def main() -> int:
     sections = [tables.header(options.pairs, options.epochs)]
     skipped: list[str] = []
     try:
-        if any(name != "frontend" for name in wanted):
+        if not WITHOUT_MNIST.issuperset(wanted):
             if reason := missing_data():
                 print(f"passed over all training: {reason}", file=sys.stderr)
                 skipped.append(f"all training: {reason}")
@@ -44,6 +46,8 @@ def main() -> int:
                 sections += found
         if "frontend" in wanted:
             sections.append(tables.front_end(measure_front_end()))
+        if "sweep" in wanted:
+            sections.append(tables.sweeping(measure_sweep()))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -16,6 +16,7 @@ from frontend import Answer
 from job import Outcome
 from pairs import Accuracies, Pairs
 from peers import PEERS
+from sweep import EPOCHS, GOAL, JOBS, TRIALS, SweepTimes
 
 PACKAGES = ("nnopt", "torch", "numpy", "lightning", "skorch", "scikit-learn", "jax", "optax")
 JOB = """\
@@ -151,6 +152,36 @@ def front_end(found: Sequence[Answer]) -> str:
     ]
     title = ("command", "median", "lowest", "highest", "n", "imports torch", "goal", "met")
     return "## Front end, wall time\n\n" + table(title, rows)
+
+
+def sweeping(found: SweepTimes) -> str:
+    """A sweep beside as many processes."""
+    ours = statistics.median(found.sweeps)
+    goals = ((found.alone, "one after the other", GOAL), (found.side_by_side, f"{JOBS} at a time", None))
+    rows = [(f"nnopt sweep --jobs {JOBS}", f"{ours:.1f} s", *_spread(found.sweeps, 1), "", "", "")]
+    for seconds, how, goal in goals:
+        whole = TRIALS * statistics.median(seconds)
+        ratio = ours / whole
+        rows.append(
+            (
+                f"{TRIALS} nnopt train, {how}",
+                f"{whole:.1f} s",
+                *_spread(seconds, TRIALS),
+                f"**{ratio:.3f}**",
+                *_goal(ratio, goal, ""),
+            )
+        )
+    title = ("command", "median", "lowest", "highest", "n", "sweep's share", "goal", "met")
+    return (
+        f"## {TRIALS} trials of {EPOCHS} epochs on digits, wall time\n\n"
+        + table(title, rows)
+        + "\nA perceptron 64-64-10, batch 32, one seed a trial; the sweep also trains its winner on five fresh seeds. "
+        + f"Of the {TRIALS} processes n were timed, those {JOBS} at a time in pairs, and multiplied.\n"
+    )
+
+
+def _spread(seconds: Sequence[float], times: int) -> tuple[str, str, str]:
+    return f"{times * min(seconds):.1f} s", f"{times * max(seconds):.1f} s", str(len(seconds))
 
 
 def passed_over(lines: Sequence[str]) -> str:
