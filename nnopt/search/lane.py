@@ -24,9 +24,12 @@ from nnopt.spec.timing import Every
 from nnopt.store.place import place
 from nnopt.store.record import SUMMARY, RunRecord
 from nnopt.store.search_file import Round
+from nnopt.train import checkpoint
 
 # A trial can be repeated to the bit: a kill may cost it some seconds.
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
+# A trial that ended its process this often without a new checkpoint (for want of memory, say) would do so for ever.
+MOST_RETURNS = 2
 
 
 @dataclass
@@ -75,6 +78,11 @@ class Subject:
         places = [place(run, self.runs_dir) for run in self.runs(trial)]
         return [at.found for at in places if at.found is not None and at.relation == "same"]
 
+    def reached(self, trial: Trial) -> int:
+        """Grows as the runs of a trial write checkpoints: when the last was written, in nanoseconds; 0 for none."""
+        files = [record.folder / checkpoint.FOLDER / checkpoint.LAST for record in self.records(trial)]
+        return max((file.stat().st_mtime_ns for file in files if file.exists()), default=0)
+
     def is_deleted(self, trial: Trial) -> bool:
         """Whether the folder of a trial that ran to its end is gone, or that of one of its seeds with a value."""
         if trial.status not in ("done", "diverged", "pruned"):
@@ -102,6 +110,7 @@ class Lane:
         self._interrupted = deque(
             trial for trial in ledger.trials if trial.status == "running" or subject.is_deleted(trial)
         )
+        self._returned = [trial for trial in self._interrupted if not trial.is_finished]
         self._failed = deque(
             trial for trial in ledger.trials if trial.status == "failed" and trial.number not in tried_again
         )
@@ -137,6 +146,12 @@ class Lane:
         sampler, higher = self.subject.search.sampler, self.subject.higher_is_better
         first = self.rounds[current].first
         return self.ledger.add(propose(space, sampler, len(made), known, higher, first), space)
+
+    def is_stuck(self, trial: Trial) -> bool:
+        """Whether a trial that is taken up again has ended its process too often without getting further."""
+        if not any(trial is one for one in self._returned):
+            return False
+        return self.ledger.take_up(trial.number, self.subject.reached(trial)) >= MOST_RETURNS
 
     def job(self, trial: Trial) -> Job:
         """What a worker has to do for a trial.

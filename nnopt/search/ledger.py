@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STUDY = "study.db"
 RESULT = "result"  # user attribute of a finished trial: what Optuna has no column for
 AGAIN = "again"
+TAKEN_UP = "taken_up"
 # Optuna leaves a diverged trial out of its own statistics, as it does a failed one; the attribute tells them apart.
 STATES = {"done": "COMPLETE", "pruned": "PRUNED", "diverged": "FAIL", "failed": "FAIL", "running": "RUNNING"}
 
@@ -89,6 +90,7 @@ class Ledger:
             direction="maximize" if higher_is_better else "minimize",
             load_if_exists=True,
         )
+        self._study_id: int = storage.get_study_id_from_name(name)
         known = self.study.user_attrs
         for key, value in about.items():
             if known.get(key) != value:
@@ -116,6 +118,15 @@ class Ledger:
         self._trials.append(trial)
         return trial
 
+    def take_up(self, number: int, reached: int) -> int:
+        """Notes that an interrupted trial goes on; how often it did so before without getting beyond `reached`."""
+        storage = self._storage
+        key = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        before = storage.get_trial(key).user_attrs.get(TAKEN_UP) or {}
+        times = int(before["times"]) if before.get("reached") == reached else 0
+        storage.set_trial_user_attr(key, TAKEN_UP, {"reached": reached, "times": times + 1})
+        return times
+
     def tell(self, trial: Trial, curve: Sequence[float] = ()) -> None:
         """A trial's end; `curve`: the objective's column by evaluation, where trials are pruned by it.
 
@@ -126,8 +137,7 @@ class Ledger:
         if self._trials[trial.number].is_finished:
             return
         number, storage = trial.number, self._storage
-        study = storage.get_study_id_from_name(self.study.study_name)
-        key = storage.get_trial_id_from_study_id_trial_number(study, number)
+        key = storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         for evaluation, value in enumerate(curve, 1):
             storage.set_trial_intermediate_value(key, evaluation, value)
         result = {

@@ -14,9 +14,10 @@ from nnopt.search.lane import Lane
 from nnopt.search.prune import curve_of
 from nnopt.store.files import write_json
 from nnopt.store.find import read_run
-from nnopt.store.record import SUMMARY
+from nnopt.store.record import SUMMARY, RunRecord
 from nnopt.store.search_file import SearchFile
 from nnopt.train.listener import Listener
+from nnopt.train.runner import FINISHED
 
 
 class Trials:
@@ -35,10 +36,14 @@ class Trials:
             lane = max(ready, key=lambda one: one.left)
             trial = lane.take()
             try:
-                return lane.job(trial)
+                if not lane.is_stuck(trial):
+                    return lane.job(trial)
+                reason = "its process ended again and again without getting further"
+                _mark_failed(lane.subject.records(trial), reason)
             except UsageError as error:
-                self.listener.note(f"{self.file.experiment}/{lane.subject.variant}/trial-{trial.number}", str(error))
-                self._put_down(lane, Trial(trial.number, trial.setting, "failed", again=trial.again))
+                reason = str(error)
+            self.listener.note(f"{self.file.experiment}/{lane.subject.variant}/trial-{trial.number}", reason)
+            self._put_down(lane, Trial(trial.number, trial.setting, "failed", again=trial.again))
         return None
 
     def ended(self, job: Job, died: str | None) -> None:
@@ -49,10 +54,7 @@ class Trials:
         trial = lane.ledger.trials[run.trial]
         records = lane.subject.records(trial)
         if died is not None:
-            for record in records:
-                if record.status not in ("done", "diverged", "pruned"):
-                    write_json(record.folder / SUMMARY, {**record.summary, "status": "failed", "reason": died})
-            records = [read_run(record.folder) for record in records]
+            records = _mark_failed(records, died)
         (found,) = trials_of(records, self.file)[run.variant] or (trial,)
         status = found.status if found.is_finished else "failed"  # its worker died before the run's folder was there
         found = replace(found, setting=trial.setting, status=status, again=trial.again)
@@ -67,3 +69,11 @@ class Trials:
         said = f"{own}; none is done yet" if best is None else f"{own}; best {best.value:.4g} (trial {best.number})"
         label = f"{self.file.experiment}/{lane.subject.variant}/trial-{trial.number}"
         self.listener.trial(label, said)
+
+
+def _mark_failed(records: Sequence[RunRecord], reason: str) -> list[RunRecord]:
+    """Writes into the runs that did not end by themselves that they failed; all of them as they are then."""
+    for record in records:
+        if record.status not in FINISHED:
+            write_json(record.folder / SUMMARY, {**record.summary, "status": "failed", "reason": reason})
+    return [read_run(record.folder) for record in records]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from running import Process, Starter, assert_same_bits, summary_of
 from sweeps import studies, trial_folders, write_search
@@ -126,7 +127,8 @@ class Crash(Sgd):
 
     def build(self, parameters):
         crashes = Path("ill").exists() or (self.lr > 0.5 and not Path("well").exists())
-        if crashes and os.getppid() != 1 and "spawn" in open(f"/proc/{os.getpid()}/cmdline").read():
+        is_worker = os.getppid() != 1 and "spawn" in open(f"/proc/{os.getpid()}/cmdline").read()
+        if crashes and is_worker:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().build(parameters)
 '''
@@ -161,6 +163,26 @@ def test_a_crashed_worker_costs_its_trial_and_not_the_sweep(starter: Starter, tm
     starter.run(tmp_path, "sweep", spec, "search.confirm={seeds: 1}", "--jobs", "2", "--quiet", code=1)
     confirmed = {name: summary_of(tmp_path / f"runs/small/{name}/seed-1")["status"] for name in trials}
     assert confirmed == {"sgd": "running", "momentum": "done"}
+
+
+def test_a_trial_that_ends_its_process_each_time_does_not_stop_the_sweep_for_ever(
+    starter: Starter, tmp_path: Path
+) -> None:
+    (tmp_path / "crashing.py").write_text(CRASH.replace("is_worker:", "Path('runs/small/sgd/trial-1').exists():"))
+    space = {"optimizer.lr": {"choice": [0.1, 0.9, 0.3]}}
+    search = {"sampler": {"kind": "grid"}, "space": space, "trials": None, "confirm": None}
+    variants = {"sgd": {"optimizer": {"kind": "crashing:Crash", "lr": 0.1}}, "momentum": {"optimizer": {"lr": 0.1}}}
+    spec = write_search(tmp_path, {"budget": {"epochs": 1}, "search": search, "variants": variants})
+    for _ in range(3):
+        process = starter.start(tmp_path, "sweep", spec, "--quiet")
+        assert process.wait() == -signal.SIGKILL
+    process = starter.run(tmp_path, "sweep", spec, "--quiet", code=1)
+    assert "sgd/trial-1: its process ended again and again without getting further" in process.stderr
+    found = studies(tmp_path / "runs")
+    assert [trial[1] for trial in found["sgd"]] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert [trial[1] for trial in found["momentum"]] == ["COMPLETE"] * 3
+    table = pandas.read_csv(tmp_path / "runs/small/trials.csv")
+    assert list(table[table["variant"] == "sgd"]["status"]) == ["done", "failed", "done"]
 
 
 def test_a_full_disk_ends_the_sweep_in_a_line_and_loses_nothing(starter: Starter, tmp_path: Path) -> None:
