@@ -12,7 +12,7 @@ from smoke import CONFIGS, missing_data, smoke_command
 
 from nnopt.spec.loading import load
 
-SLOW = {"cifar10_resnet"}  # `make smoke` trains it as well
+SLOW = {"cifar10_resnet", "mnist_precision"}  # `make smoke` trains them as well
 
 
 @pytest.mark.parametrize(

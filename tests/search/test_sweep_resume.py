@@ -28,12 +28,6 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "at_once": 2,
         }
     },
-    "cma_es": {
-        "search": {
-            "sampler": {"kind": "cma_es", "population": 4},
-            "space": {"optimizer.lr": {"log": [1e-2, 3]}, "strategy.clip_norm": {"range": [0.5, 5]}},
-        }
-    },
 }
 
 
