@@ -23,6 +23,14 @@ settings.load_profile("suite")
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are laid out but not drawn, which takes a second each: for tests of what they do not show."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"not drawn"))
+
+
+@pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The runs folder of this test (not made yet); the working directory is the folder above it."""
     monkeypatch.setenv("NNOPT_RUNS_DIR", str(tmp_path / "runs"))

@@ -12,6 +12,8 @@ from smoke import CONFIGS, missing_data, smoke_command
 
 from nnopt.spec.loading import load
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SLOW = {"cifar10_resnet", "mnist_precision"}  # `make smoke` trains them as well
 
 

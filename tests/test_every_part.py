@@ -18,6 +18,8 @@ from nnopt.spec.lr_decay import LrDecaySpec
 from nnopt.spec.merge import merge
 from nnopt.spec.parts import UNIONS
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STEPS = 30
 TRIALS = 4
 TINY: dict[str, Any] = {

@@ -24,6 +24,8 @@ from nnopt.spec.merge import merge
 from nnopt.spec.search.domains import LogRange
 from nnopt.store.lock import RunLock
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Cli = Callable[..., Ended]
 
 

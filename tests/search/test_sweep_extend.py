@@ -20,6 +20,8 @@ from nnopt.spec.loading import load
 from nnopt.spec.merge import merge
 from nnopt.store.search_file import Round, SearchFile
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Cli = Callable[..., Ended]
 
 # The best rate of plain gradient descent lies far above this range, that of momentum within its own.

@@ -16,6 +16,7 @@ from running import SAMPLES, STEPS_AN_EPOCH, StopAfter, Told, fit, fit_one, open
 from nnopt.errors import Interrupted
 from nnopt.spec.strategy import EarlyStopping, StrategySpec
 from nnopt.spec.timing import Budget, Every
+from nnopt.store.record import read_columns
 from nnopt.train import judging, loop
 from nnopt.train.clock import ACCOUNTS, Clock
 from nnopt.train.horizon import Horizon, Period
@@ -193,11 +194,17 @@ def test_a_budget_that_runs_out_between_two_looks_at_the_clock_still_ends_in_a_r
 
 
 def test_a_resumed_budget_of_seconds_counts_what_was_trained_before(tmp_path: Path) -> None:
-    keys = {"budget": {"seconds": 0.4}, "evaluation": {"every": {"seconds": 0.1}}}
+    keys = {"budget": {"seconds": 2.0}, "evaluation": {"every": {"seconds": 0.1}}}
     with pytest.raises(Interrupted):
         fit(tmp_path, keys, StopAfter(2))
+    (path,) = (tmp_path / "runs").glob("*/*/*/metrics.csv")
+    before = [row for row in read_columns(path)["train_seconds"] if row is not None]
     record = fit_one(tmp_path, keys)
-    assert 0.4 <= record.summary["seconds"]["train"] < 0.7
+    seconds = [row for row in record.curve()["train_seconds"] if row is not None]
+    assert len(before) == 2
+    assert seconds[:2] == before
+    assert seconds == sorted(seconds)  # the second sitting counts on from the first
+    assert record.summary["seconds"]["train"] >= 2.0
 
 
 def horizon(budget: dict[str, Any], **strategy: Any) -> Horizon:
