@@ -84,7 +84,9 @@ def changed_keys(before: SearchFile, asked: SearchFile) -> list[str]:
         searched = now.rounds[0].space.keys() | old.rounds[0].space.keys()
         told = differences({"before": old.settings, "now": now.settings})
         found += [
-            _told(key, values) for key, values in told.items() if not any(_lies_in(key, other) for other in searched)
+            _told(key, values, "its default")
+            for key, values in told.items()
+            if not any(_lies_in(key, other) for other in searched)
         ]
         spaces = {"before": space_to_plain(old.rounds[0].space), "now": space_to_plain(now.rounds[0].space)}
         found += [_told(f"search.space.{key}", values) for key, values in differences(spaces).items()]
@@ -121,8 +123,8 @@ def _lies_in(key: str, searched: str) -> bool:
     return key == searched or key.startswith(f"{searched}.") or (above != searched and key.startswith(f"{above}."))
 
 
-def _told(key: str, values: dict[str, Any]) -> str:
-    before, now = (_shown(values.get(when, "not there")) for when in ("before", "now"))
+def _told(key: str, values: dict[str, Any], absent: str = "not there") -> str:
+    before, now = (_shown(values.get(when, absent)) for when in ("before", "now"))
     return f"{key}: {before}, now {now}"
 
 

@@ -192,6 +192,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"search": {"space": {"optimizer.lr": {"log": [0.01, 5]}}}}, "search.space.optimizer.lr.log: [0.01, 3.0], now"),
     ({"search": {"trials": 5}}, "search.trials: 6, now 5"),
     ({"model": {"hidden": [8]}}, "model.hidden: [16], now [8]"),
+    ({"strategy": {"clip_norm": 2}}, "strategy.clip_norm: its default, now 2"),
     ({"search": {"objective": {"metric": "val_loss"}}}, "search.metric: val_accuracy, now val_loss"),
 ]
 
