@@ -44,7 +44,7 @@ class RunSpec:
     @cached_property
     def hash_without_budget(self) -> str | None:
         """Equal for two runs of which the longer can go on from the shorter; None where none can."""
-        return settings_hash(self.settings, without_budget=True) if self.settings.strategy.horizon_free else None
+        return settings_hash(self.settings, without_budget=True) if self.settings.horizon_free else None
 
     def as_file(self) -> str:
         """A spec file that trains just this run."""

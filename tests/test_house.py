@@ -23,7 +23,7 @@ SPECS = [*sorted(ROOT.glob("configs/**/*.yaml")), *sorted(PACKAGE.glob("examples
 # Low to high; what stands on one floor may not import from its neighbours there (but within itself).
 FLOORS = [
     {"version", "errors", "quiet"},
-    {"schedules", "optim", "models", "losses", "metrics", "data", "randomness"},
+    {"schedules", "optim", "models", "losses", "metrics", "data", "randomness", "structure"},
     {"spec"},
     {"plan"},
     {"store"},
@@ -42,7 +42,19 @@ NEIGHBOURS = {
     ("cli", "examples"),  # `nnopt init` writes them
 }
 MAX_FILE, MAX_FUNCTION = 400, 70  # lines; of a function, those of its body
-HEAVY = ("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb", "optuna")
+HEAVY = (
+    "torch",
+    "sklearn",
+    "pandas",
+    "scipy",
+    "matplotlib",
+    "tensorboard",
+    "mlflow",
+    "wandb",
+    "optuna",
+    "torchao",
+    "torch_pruning",
+)
 
 
 def module_of(path: Path) -> str:

@@ -54,7 +54,8 @@ class Subject:
         settings = with_setting(self.settings, trial.setting)
         every = settings.checkpoint.every or Every(seconds=SECONDS_BETWEEN_CHECKPOINTS)
         kept = CheckpointSpec(every=every, best=False)
-        settings = settings.model_copy(update={"checkpoint": kept, "tuned": None})
+        logging = settings.logging.model_copy(update={"layers": False, "latency": False})
+        settings = settings.model_copy(update={"checkpoint": kept, "logging": logging, "tuned": None})
         return tuple(self.run(seed, settings, trial) for seed in self.search.trial_seeds)
 
     def run(self, seed: int, settings: RunSettings, trial: Trial | None = None) -> RunSpec:

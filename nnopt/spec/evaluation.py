@@ -37,6 +37,8 @@ class CheckpointSpec(Spec):
 
 
 class LoggingSpec(Spec):
-    """Rows of steps.csv."""
+    """What a run puts down besides its evaluations."""
 
     every: int = Field(10, gt=0, description="steps between rows of steps.csv")
+    layers: bool = Field(True, description="gradients, activations and dead units by layer in layers.csv")
+    latency: bool = Field(True, description="time the network's answers when the run ends")

@@ -22,6 +22,7 @@ from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
 from nnopt.spec.search.search import SearchSpec
 from nnopt.spec.seeds import counted_seeds
 from nnopt.spec.strategy import StrategySpec
+from nnopt.spec.structure.structure import StructureSpec
 from nnopt.spec.timing import Budget
 from nnopt.spec.tuned import TunedSpec, check_ranges
 from nnopt.spec.yaml_reader import Path_
@@ -46,6 +47,7 @@ class RunSettings(Spec):
     loss: Annotated[LossSpec, LOSSES] = Field(description="the objective")
     optimizer: Annotated[OptimizerSpec, OPTIMIZERS] = Field(description="the update rule and its learning rate")
     strategy: StrategySpec = Field(StrategySpec(), description="batches, precision, rate decay, ...")
+    structure: StructureSpec = Field(StructureSpec(), description="what makes the network smaller")
     budget: Budget = Field(description="how long a run trains")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="when and by what a run is judged")
     checkpoint: CheckpointSpec = Field(
@@ -61,6 +63,11 @@ class RunSettings(Spec):
         description="auto, cpu, cuda, cuda:1, mps, ...",
         json_schema_extra={"pattern": f"^({DEVICE.pattern})$"},
     )
+
+    @property
+    def horizon_free(self) -> bool:
+        """Whether the first steps are the same whatever the budget, so that a larger one can go on from them."""
+        return self.strategy.horizon_free and not self.structure.changes_network
 
     @property
     def select(self) -> str:

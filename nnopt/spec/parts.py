@@ -24,6 +24,11 @@ from nnopt.spec.search.pruners import PRUNERS
 from nnopt.spec.search.samplers import SAMPLERS
 from nnopt.spec.search.search import ConfirmSpec, ObjectiveSpec, SearchSpec
 from nnopt.spec.strategy import StrategySpec
+from nnopt.spec.structure.distill import DistillSpec, FeatureSpec, TeacherSpec
+from nnopt.spec.structure.low_rank import LowRankSpec
+from nnopt.spec.structure.prune import PRUNE_SCHEDULES, PRUNERS_OF_STRUCTURE, RewindSpec
+from nnopt.spec.structure.quantise import QUANTISERS
+from nnopt.spec.structure.structure import StructureSpec
 from nnopt.spec.timing import Budget
 from nnopt.spec.tuned import TunedSpec
 
@@ -34,12 +39,21 @@ UNIONS: dict[str, Kinds] = {
     "optimizer": OPTIMIZERS,
     "lr_decay": LR_DECAYS,
     "average": AVERAGES,
+    "prune": PRUNERS_OF_STRUCTURE,
+    "prune_schedule": PRUNE_SCHEDULES,
+    "quantise": QUANTISERS,
     "sampler": SAMPLERS,
     "pruner": PRUNERS,
 }
 MAPPINGS: dict[str, type[Spec]] = {
     "experiment": ExperimentSpec,
     "strategy": StrategySpec,
+    "structure": StructureSpec,
+    "low_rank": LowRankSpec,
+    "rewind": RewindSpec,
+    "distill": DistillSpec,
+    "teacher": TeacherSpec,
+    "feature": FeatureSpec,
     "budget": Budget,
     "evaluation": EvaluationSpec,
     "checkpoint": CheckpointSpec,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
 STEPS = "steps.csv"
+STRUCTURE = "structure.csv"
 SUMMARY_SCHEMA = 1
 
 # All that cells and separators are made of: numbers, also nan and inf.

@@ -7,6 +7,7 @@ from pathlib import Path
 from nnopt.errors import CheckpointError, RunsFolderError
 from nnopt.plan import Plan, RunSpec
 from nnopt.spec.loading import load
+from nnopt.structure.network import reform
 from nnopt.train import checkpoint
 from nnopt.train.evaluation import Result
 from nnopt.train.judging import evaluate_part
@@ -40,7 +41,9 @@ def load_weights(folder: Path, weights: str) -> tuple[Setup, TrainState, int]:
             raise CheckpointError(f"{folder} kept no best weights (checkpoint.best: false): take --weights last")
         found = checkpoint.load(checkpoints / checkpoint.BEST)
         state.average = None  # the best weights are averaged ones already
-        state.model.load_state_dict(found["model"])
+        if found.get("network") is not None:
+            state.delivered = reform(state.model, found["network"])
+        (state.delivered or state.model).load_state_dict(found["model"])
         return setup, state, int(found["step"])
     saved, _ = checkpoint.load_latest(checkpoints)
     if saved is None:

@@ -10,7 +10,7 @@ import torch
 
 from nnopt.train.energy import EnergyMeter
 
-ACCOUNTS = ("train", "evaluation", "logging", "checkpoint", "compile", "setup")
+ACCOUNTS = ("train", "evaluation", "logging", "checkpoint", "compile", "setup", "structure")
 
 
 class Clock:

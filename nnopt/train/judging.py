@@ -31,7 +31,7 @@ def judge(session: Session, lr: float) -> None:
             progress.target = row
         if state.plateau:
             state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
-        if state.stopping:
+        if state.stopping and (state.shaping is None or state.shaping.is_final):
             state.stopping.update(_number(row, state.stopping.spec.metric))
         session.tables.add_row(row)
         progress.last_row = row
@@ -51,7 +51,7 @@ def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:
 
     def run() -> Result:
         return evaluate(
-            setup.forward,
+            state.delivered or setup.forward,
             getattr(setup.data, part),
             setup.data,
             setup.loss,
@@ -60,7 +60,7 @@ def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:
             setup.autocast,
         )
 
-    if state.average is None:
+    if state.average is None or state.delivered is not None:
         return run()
     with state.average.in_place():
         return run()

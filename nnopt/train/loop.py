@@ -11,6 +11,7 @@ from nnopt.train.horizon import Period
 from nnopt.train.judging import judge
 from nnopt.train.listener import Moment
 from nnopt.train.session import Session, ask_cut, flush, save_state
+from nnopt.train.shaping.advance import advance
 from nnopt.train.state import generator_states, set_generator_states
 
 PULSE_SECONDS = 0.1  # how often a watcher hears of a run
@@ -36,6 +37,7 @@ def train(session: Session) -> str:
         warm_up(session)
     if settings.evaluation.at_start and progress.step == 0 and progress.last_row is None:
         judge(session, lr)
+    advance(session, share_used(session))
     clock.switch("train")
     judged = None
     while not (agenda.is_over(clock.read()) or (state.stopping and state.stopping.reached)):
@@ -49,6 +51,9 @@ def train(session: Session) -> str:
         now = clock.read()
         if state.average:
             state.average.update(share, progress.step, progress.samples, now)
+        if state.shaping:
+            state.shaping.after_update()
+            advance(session, share_used(session))
         if agenda.evaluation_is_due(now):
             judge(session, lr)
             if agenda.keeps_at_evaluations:
@@ -58,7 +63,13 @@ def train(session: Session) -> str:
         if agenda.checkpoint_is_due(now):
             agenda.keep()
 
-    if progress.last_row is None or progress.last_row["step"] != progress.step:
+    is_judged = progress.last_row is not None and progress.last_row["step"] == progress.step
+    if state.shaping and not state.shaping.is_over:
+        advance(session, 1.0)
+        if is_judged:  # it stopped early, before the changes that follow training
+            session.tables.take_back(progress.step)
+            is_judged = False
+    if not is_judged:
         judge(session, lr)  # a budget of seconds that ran out between two looks at the clock
         agenda.keep()
     elif agenda.kept_step != progress.step:
@@ -66,12 +77,21 @@ def train(session: Session) -> str:
     return state.stopping.reason if state.stopping and state.stopping.reached else BUDGET_USED
 
 
+def share_used(session: Session) -> float:
+    """The share of the budget that is used, 1 at its end."""
+    setup, progress, now = session.setup, session.state.progress, session.state.clock.read()
+    if setup.horizon.used_up(progress.step, progress.samples, now):
+        return 1.0
+    return setup.horizon.shares(progress.step, progress.samples, now)[0]
+
+
 def update(session: Session) -> tuple[float, float]:
     """One update of the weights; the share of the budget it began at, and its learning rate."""
     setup, state = session.setup, session.state
     progress, backward, strategy = state.progress, setup.backward, setup.settings.strategy
     before, after = setup.horizon.shares(progress.step, progress.samples, state.clock.read())
-    lr = setup.settings.optimizer.lr * strategy.lr_decay.multiplier(before, after)
+    seen = (before, after) if state.shaping is None else state.shaping.rate_shares(before, after)
+    lr = setup.settings.optimizer.lr * strategy.lr_decay.multiplier(*seen)
     if state.plateau:
         lr *= state.plateau.multiplier
     rows = setup.order.take(state.position, setup.horizon.batch_size(before))

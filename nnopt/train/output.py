@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnopt.errors import DivergedError
 from nnopt.store.files import Table, refusals
-from nnopt.store.record import METRICS, STEPS
+from nnopt.store.record import METRICS, STEPS, STRUCTURE
 from nnopt.train.state import Means, Progress, Row
 
 LOG = "run.log"
@@ -39,10 +39,17 @@ def metric_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-class Tables:
-    """metrics.csv and steps.csv of one run."""
+def change_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Columns of structure.csv: what a change made of the network, and of an evaluation's metrics."""
+    judged = (f"val_{name}_{when}" for name in metrics for when in ("before", "after"))
+    return ("step", "epoch", "parameters", "nonzero_parameters", *judged)
 
-    def __init__(self, folder: Path, metrics: Sequence[str]) -> None:
+
+class Tables:
+    """metrics.csv, steps.csv and, where the network changes, structure.csv of one run."""
+
+    def __init__(self, folder: Path, metrics: Sequence[str], is_shaped: bool = False) -> None:
+        self.changes = Table(folder / STRUCTURE, change_table_columns(metrics)) if is_shaped else None
         self.metrics = Table(folder / METRICS, metric_table_columns(metrics))
         self.steps = Table(folder / STEPS, STEP_COLUMNS)
 
@@ -50,14 +57,27 @@ class Tables:
         """Starts new tables (None), or cuts what was written after the checkpoint at `last_step`."""
         self.metrics.begin(last_step)
         self.steps.begin(last_step)
+        if self.changes is not None:
+            self.changes.begin(last_step)
 
     def add_row(self, row: Row) -> None:
         """Writes one evaluation."""
         self.metrics.append([[row.get(column) for column in self.metrics.columns]])
 
+    def take_back(self, step: int) -> None:
+        """Cuts the evaluation at `step`: another one takes its place."""
+        self.metrics.begin(step - 1)
+
+    def add_change(self, row: Row) -> None:
+        """Writes one change of the network."""
+        assert self.changes is not None
+        self.changes.append([[row.get(column) for column in self.changes.columns]])
+
     def sync(self) -> None:
         """Returns when the evaluations so far are safe from a power cut: before a checkpoint says that they are."""
         self.metrics.sync()
+        if self.changes is not None:
+            self.changes.sync()
 
 
 class StepRecorder:

@@ -156,7 +156,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         if not _is_of(saved["identity"], run):
             raise CheckpointError(f"the checkpoint in {folder} is of another run ({saved['identity']['run']})")
         state.load_state_dict(saved["state"])
-    tables = Tables(folder, setup.metrics)
+    tables = Tables(folder, setup.metrics, is_shaped=state.shaping is not None)
     tables.begin(state.progress.step if saved is not None else None)
     write_whole(folder / SPEC, run.as_file())
     if not (folder / ENVIRONMENT).exists():
@@ -178,6 +178,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         listener=shop.listener,
         stop=shop.stop,
         tracking=tracking,
+        log=log,
     )
 
 

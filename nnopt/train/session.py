@@ -10,11 +10,12 @@ from typing import Any
 from nnopt.errors import PrunedError
 from nnopt.plan import RunSpec
 from nnopt.store.record import METRICS, Columns, read_columns
+from nnopt.structure.network import record_of
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
 from nnopt.train.listener import Listener
 from nnopt.train.memory import PeakMemory
-from nnopt.train.output import StepRecorder, Tables
+from nnopt.train.output import RunLog, StepRecorder, Tables
 from nnopt.train.setup import Setup
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
@@ -39,6 +40,13 @@ class Session:
     stop: StopRequest
     tracking: Tracking = field(default_factory=Tracking)
     cut: Cut | None = None
+    log: RunLog | None = None
+
+    def say(self, text: str) -> None:
+        """Puts down in run.log, and tells whoever watches, what happened to the network."""
+        if self.log is not None:
+            self.log.write(text)
+        self.listener.note(self.run.label, text)
 
 
 def flush(session: Session) -> None:
@@ -85,12 +93,13 @@ def save_best(session: Session, column: str) -> None:
             "identity": identity(session.run),
             "metric": column,
             **best,
-            "model": dict(state.model.state_dict()),
+            "model": dict((state.delivered or state.model).state_dict()),
+            "network": None if state.shaping is None else record_of(state.delivered or state.model),
         }
         checkpoint.save(session.folder / checkpoint.FOLDER / checkpoint.BEST, content)
 
     with state.clock.account("checkpoint"):
-        if state.average is None:
+        if state.average is None or state.delivered is not None:
             save()
         else:
             with state.average.in_place():

@@ -29,6 +29,8 @@ from nnopt.train.devices import autocast, check_precision, choose_threads, find_
 from nnopt.train.energy import open_meter
 from nnopt.train.horizon import Horizon
 from nnopt.train.scaling import LossScaler
+from nnopt.train.shaping.build import build_shaping
+from nnopt.train.shaping.operation import Bench
 from nnopt.train.state import TrainState
 from nnopt.train.step import Pass
 from nnopt.train.stopping import Stopping
@@ -48,9 +50,17 @@ class Setup:
     horizon: Horizon
     order: Order
     backward: Pass
-    forward: nn.Module  # the model, compiled where asked
-    parameters: Parameters
     autocast: Callable[[], AbstractContextManager[object]]
+
+    @property
+    def forward(self) -> nn.Module:
+        """The model as it is now, compiled where asked."""
+        return self.backward.model
+
+    @property
+    def parameters(self) -> Parameters:
+        """Its trainable parameters."""
+        return self.backward.parameters
 
 
 class DataCache:
@@ -104,12 +114,9 @@ def build(
     model = model.to(device)
     torch.manual_seed(derive(run.seed, "default"))
     model.train()
-    penalised = settings.loss.penalised(model)
-    flat = settings.optimizer.flat
-    parameters = FlatParameters(model, penalised) if flat else SeparateParameters(model, penalised)
+    parameters = parameters_of(settings, model)
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)
-    forward = cast(nn.Module, torch.compile(model)) if settings.strategy.compile else model
     stopping = settings.strategy.early_stopping
     state = TrainState(
         model=model,
@@ -121,7 +128,7 @@ def build(
         plateau=settings.strategy.lr_decay.plateau(),
         stopping=Stopping(stopping) if stopping else None,
     )
-    backward = build_pass(settings, forward, loss, parameters, data, context, scaler)
+    backward = build_pass(settings, forward_of(settings, model), loss, parameters, data, context, scaler)
     setup = Setup(
         settings=settings,
         seed=run.seed,
@@ -133,11 +140,37 @@ def build(
         horizon=horizon,
         order=Order(run.seed, len(data.train), device),
         backward=backward,
-        forward=forward,
-        parameters=parameters,
         autocast=context,
     )
+    state.shaping = build_shaping(Bench(settings, run.seed, device, data, backward, state, _refitter(setup, state)))
+    if state.shaping is not None:
+        backward.after_backward = state.shaping.after_backward
     return setup, state
+
+
+def parameters_of(settings: RunSettings, model: nn.Module) -> Parameters:
+    """The model's trainable parameters as the spec's optimizer wants them."""
+    penalised = settings.loss.penalised(model)
+    return FlatParameters(model, penalised) if settings.optimizer.flat else SeparateParameters(model, penalised)
+
+
+def forward_of(settings: RunSettings, model: nn.Module) -> nn.Module:
+    """The model, compiled where asked."""
+    return cast(nn.Module, torch.compile(model)) if settings.strategy.compile else model
+
+
+def _refitter(setup: Setup, state: TrainState) -> Callable[[nn.Module], None]:
+    """What makes parameters, optimizer and average anew once a model's tensors have changed."""
+    settings = setup.settings
+
+    def refit(model: nn.Module) -> None:
+        state.model = model
+        setup.backward.model = forward_of(settings, model)
+        setup.backward.parameters = parameters = parameters_of(settings, model)
+        state.optimizer = settings.optimizer.build(parameters)
+        state.average = build_average(settings.strategy.average, parameters, model, len(setup.data.train))
+
+    return refit
 
 
 def build_pass(

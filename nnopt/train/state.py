@@ -14,6 +14,7 @@ from nnopt.schedules import Plateau
 from nnopt.train.averaging import Average
 from nnopt.train.clock import Clock
 from nnopt.train.scaling import LossScaler
+from nnopt.train.shaping.shaping import Shaping
 from nnopt.train.stopping import Stopping
 
 Row = dict[str, float | int | None]
@@ -67,6 +68,8 @@ class TrainState:
     scaler: LossScaler | None = None
     plateau: Plateau | None = None
     stopping: Stopping | None = None
+    shaping: Shaping | None = None
+    delivered: nn.Module | None = None  # what comes out where that is not the model that trains: a quantised one
     position: Position = field(default_factory=Position)
     means: Means = field(default_factory=Means)
     progress: Progress = field(default_factory=Progress)
@@ -87,16 +90,21 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
+        if self.shaping is not None:
+            self.shaping.load_state_dict(state["shaping"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if name != "shaping":
+                part.load_state_dict(state[name])
         self.position = Position(**state["position"])
         self.means = Means(**state["means"])
         self.progress = Progress(**state["progress"])
         self.clock.seconds.update(state["seconds"])
         self.clock.meter.load_state_dict(state.get("energy"))
         set_generator_states(state["generators"], self.device)
+        if self.shaping is not None:
+            self.shaping.restored()
 
     def _parts(self) -> dict[str, Any]:
         parts = {
@@ -104,6 +112,7 @@ class TrainState:
             "scaler": self.scaler,
             "plateau": self.plateau,
             "stopping": self.stopping,
+            "shaping": self.shaping,
         }
         return {name: part for name, part in parts.items() if part is not None}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,21 @@ from nnopt.data.dataset import Part
 from nnopt.losses import Loss
 from nnopt.optim.parameters import Parameters
 from nnopt.train.scaling import LossScaler
+
+
+class Guide(Protocol):
+    """Something besides the targets that a network learns from."""
+
+    def __call__(self, loss: Tensor, outputs: Tensor, inputs: Tensor, rows: Tensor | None) -> Tensor:
+        """What is minimised on a batch, 0-dim.
+
+        Args:
+            loss: the loss of the outputs against the targets, 0-dim.
+            outputs: [n, k], of the network.
+            inputs: [n, *input_shape], which gave them.
+            rows: [n], the batch's places in the training data; None for all of it in order.
+        """
+        ...
 
 
 @dataclass
@@ -35,6 +51,9 @@ class Pass:
     accumulate: int
     scaler: LossScaler | None
     objective_needed: bool  # whether the optimizer looks at the objective's value
+
+    guide: Guide | None = None
+    after_backward: Callable[[], None] | None = None  # sees the gradients before they are measured and clipped
 
     rows: Tensor | None = None
     evaluations: int = 0
@@ -59,6 +78,8 @@ class Pass:
             self.parameters.add_penalty_gradient(self.l1, self.l2)
             if self.objective_needed:
                 objective = loss + self.parameters.penalty(self.l1, self.l2)
+        if self.after_backward is not None:
+            self.after_backward()
         if self.loss is None:
             self.loss = loss
             if self.norm_wanted:
@@ -77,7 +98,7 @@ class Pass:
                 self.data.inputs.index_select(0, self.rows),
                 self.data.targets.index_select(0, self.rows),
             )
-        return self._backward(inputs, targets, 1.0)
+        return self._backward(inputs, targets, 1.0, self.rows)
 
     def _in_parts(self) -> Tensor:
         """The batch in parts of nearly equal size, each weighted by its share: the mean over the batch."""
@@ -87,14 +108,15 @@ class Pass:
         total = torch.zeros((), device=rows.device)
         for part in rows.tensor_split(min(self.accumulate, len(rows))):
             inputs, targets = self.data.inputs.index_select(0, part), self.data.targets.index_select(0, part)
-            total += self._backward(inputs, targets, len(part) / len(rows))
+            total += self._backward(inputs, targets, len(part) / len(rows), part)
         return total
 
-    def _backward(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
+    def _backward(self, inputs: Tensor, targets: Tensor, weight: float, rows: Tensor | None) -> Tensor:
         with self.autocast():
             outputs = self.model(inputs)
         loss = self.loss_function(outputs, targets)
+        objective = loss if self.guide is None else self.guide(loss, outputs, inputs, rows)
         if weight != 1.0:
-            loss = loss * weight
-        (loss if self.scaler is None else loss * self.scaler.scale).backward()  # type: ignore[no-untyped-call]
+            loss, objective = loss * weight, objective * weight
+        (objective if self.scaler is None else objective * self.scaler.scale).backward()  # type: ignore[no-untyped-call]
         return loss.detach()

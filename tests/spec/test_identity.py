@@ -141,7 +141,7 @@ MEMBERS = [(union, name) for union, kinds in UNIONS.items() for name in kinds.na
 @pytest.mark.parametrize(("union", "name"), MEMBERS)
 def test_a_resolved_part_is_the_part(union: str, name: str) -> None:
     member = UNIONS[union].find(name)
-    required = {"lr": 0.1} if union == "optimizer" else {}
+    required = {"optimizer": {"lr": 0.1}, "prune": {"amount": 0.5}}.get(union, {})
     part: Spec = member.model_validate({"kind": name, **required})
     assert member.model_validate(resolved(part)) == part
     assert differing(part) == {"kind": name, **required}

@@ -1,0 +1,1 @@
+"""`structure:` of a spec: what makes a network smaller while it trains."""

@@ -1,0 +1,1 @@
+"""What changes a network: pruning, low rank, quantisation, distillation; and what a network costs."""
