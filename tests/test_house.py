@@ -43,6 +43,9 @@ NEIGHBOURS = {
 }
 MAX_FILE, MAX_FUNCTION = 400, 70  # lines; of a function, those of its body
 HEAVY = (
+    *("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb", "optuna"),
+    *("torchao", "torch_pruning"),
+)
     "torch",
     "sklearn",
     "pandas",

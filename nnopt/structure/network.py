@@ -15,7 +15,7 @@ def record_of(network: nn.Module) -> dict[str, Any]:
 
 
 def reform(model: nn.Module, record: dict[str, Any]) -> nn.Module:
-    """A network of the shape that `record_of` wrote down, made from `model` as its spec builds it (which may be used up).
+    """A network of the shape that `record_of` wrote down, made from a freshly built `model`, which is used up.
 
     Its weights are to be loaded with `load_state_dict`.
 

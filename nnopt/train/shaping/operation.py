@@ -71,7 +71,7 @@ class Operation(ABC):
         return before, after
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next updates and changes depend on, besides the network: tensors, numbers, texts, lists, dicts."""
+        """All that the next updates and changes depend on, besides the network: plain values, tensors."""
         return {}
 
     def restored(self) -> None:
