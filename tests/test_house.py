@@ -46,18 +46,6 @@ HEAVY = (
     *("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb", "optuna"),
     *("torchao", "torch_pruning"),
 )
-    "torch",
-    "sklearn",
-    "pandas",
-    "scipy",
-    "matplotlib",
-    "tensorboard",
-    "mlflow",
-    "wandb",
-    "optuna",
-    "torchao",
-    "torch_pruning",
-)
 
 
 def module_of(path: Path) -> str:
