@@ -18,8 +18,9 @@ def perceptron(
     dropout: float = 0.0,
     norm: str = "none",
     output_activation: str = "none",
+    connections: str = "plain",
 ) -> nn.Sequential:
     """Flattened inputs [n, *input_shape], dense layers of widths `hidden`, outputs [n, outputs]."""
-    layers = dense_layers(features(input_shape), hidden, outputs, activation, dropout, norm)
+    layers = dense_layers(features(input_shape), hidden, outputs, activation, dropout, norm, connections)
     last = [] if output_activation == "none" else [ACTIVATIONS[output_activation]()]
     return nn.Sequential(nn.Flatten(), *layers, *last)

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from nnopt.spec.base import Items, Kinds, KindSpec, Spec
+from nnopt.spec.base import Items, Kinds, KindSpec
+from nnopt.spec.model_shapes import (
+    Activation,
+    CnnBlock,
+    CnnShape,
+    MlpShape,
+    NinBlockSpec,
+    NinShape,
+    Norm,
+    Width,
+    list_or,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-Activation = Literal["relu", "leaky_relu", "gelu", "silu", "sigmoid", "tanh"]
-Norm = Literal["none", "batch", "layer"]
 Init = Literal[
     "default",
     "xavier_uniform",
@@ -26,7 +36,8 @@ Init = Literal[
     "normal",
     "zeros",
 ]
-Width = Annotated[int, Field(gt=0)]
+
+Hidden = Annotated[Items[Width] | MlpShape, list_or(MlpShape, Items[Width])]
 
 INIT_HELP = "initial weights; default is torch's own, biases are 0 for all others"
 
@@ -67,14 +78,33 @@ class Mlp(ModelSpec):
     formula: ClassVar[str] = "a⁰ = x, aˡ = σ(Wˡaˡ⁻¹ + bˡ), z = Wa + b"
 
     kind: Literal["mlp"]
-    hidden: Items[Width] = Field((128,), description="widths of the hidden layers; [] for none")
+    hidden: Hidden = Field(
+        (128,), description="widths of the hidden layers; [] for none; or {width, depth, taper} (`nnopt parts hidden`)"
+    )
     activation: Activation = Field("relu", description="after each hidden layer")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the hidden units dropped in training")
     norm: Norm = Field("none", description="before each activation")
+    connections: Literal["plain", "residual", "dense"] = Field(
+        "plain",
+        description="past the hidden layers: residual adds a layer's inputs to its outputs where both have one width "
+        "(not those of the first layer), dense lays them side by side, for all layers after it",
+    )
     init: Init = Field("default", description=INIT_HELP)
     output_activation: Literal["none", "sigmoid", "tanh"] = Field(
         "none", description="after the last layer: sigmoid with mse is the textbook's network"
     )
+
+    @model_validator(mode="after")
+    def _something_to_add(self) -> Mlp:
+        widths = _widths(self.hidden)
+        # One hidden layer by its numbers is a place that a search over the depth comes by.
+        alone = len(widths) < 2 and isinstance(self.hidden, MlpShape)
+        if self.connections == "residual" and not alone and all(a != b for a, b in pairwise(widths)):
+            raise ValueError(
+                "connections: residual adds a layer's inputs to its outputs, and no two neighbouring hidden layers are "
+                "of one width: make two of them equal, or take dense"
+            )
+        return self
 
     @override
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -84,36 +114,29 @@ class Mlp(ModelSpec):
         model = perceptron(
             input_shape,
             outputs,
-            self.hidden,
+            _widths(self.hidden),
             self.activation,
             self.dropout,
             self.norm,
             self.output_activation,
+            self.connections,
         )
         return initialise(model, self.init)
-
-
-class CnnBlock(Spec):
-    """One block of a cnn: convolution, norm, activation, 2x2 pooling, dropout."""
-
-    channels: int = Field(gt=0, description="how many images the convolution gives")
-    kernel: int = Field(default=3, gt=0, description="rows and columns of the window, padded by (kernel - 1) // 2")
-    stride: int = Field(default=1, gt=0, description="step of the window in pixels")
-    norm: Norm = Field(default="none", description="before the activation")
-    activation: Activation = Field(default="relu", description="after the norm")
-    pool: Literal["none", "max", "average"] = Field(default="none", description="what halves rows and columns")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the block's outputs dropped in training")
 
 
 class Cnn(ModelSpec):
     """Convolutional network: blocks of convolution, norm, activation and pooling, then dense layers."""
 
     kind: Literal["cnn"]
-    blocks: Items[CnnBlock] = Field(
+    blocks: Annotated[Items[CnnBlock] | CnnShape, list_or(CnnShape, Items[CnnBlock])] = Field(
         (CnnBlock(channels=16, pool="max"), CnnBlock(channels=32, pool="max")),
-        description="the blocks, first to last: channels, kernel, stride, norm, activation, pool, dropout",
+        description="the blocks, first to last: channels, kernel, stride, norm, activation, pool, dropout, block, "
+        "expansion (`nnopt parts block`); or {depth, channels, growth, kernel, ...} for blocks that are all alike "
+        "(`nnopt parts blocks`)",
     )
-    hidden: Items[Width] = Field((64,), description="widths of the dense layers after the blocks; [] for none")
+    hidden: Hidden = Field(
+        (64,), description="widths of the dense layers after the blocks; [] for none; or {width, depth, taper}"
+    )
     activation: Activation = Field("relu", description="after each of those dense layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the dense layers' units dropped in training")
     init: Init = Field("default", description=INIT_HELP)
@@ -126,12 +149,57 @@ class Cnn(ModelSpec):
 
     @override
     def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        from nnopt.models.cnn import Block, cnn
+        from nnopt.models.cnn import alike_blocks, cnn
         from nnopt.models.initialise import initialise
+        from nnopt.models.shapes import image_shape
 
-        blocks = [Block(**block.model_dump()) for block in self.blocks]
-        model = cnn(input_shape, outputs, blocks, self.hidden, self.activation, self.dropout)
+        _, *size = image_shape("cnn", input_shape)
+        if isinstance(self.blocks, CnnShape):
+            shape = self.blocks
+            blocks = alike_blocks(shape.first().plain(), shape.depth, shape.growth, *size)
+        else:
+            blocks = [block.plain() for block in self.blocks]
+        model = cnn(input_shape, outputs, blocks, _widths(self.hidden), self.activation, self.dropout)
         return initialise(model, self.init)
+
+
+class Nin(ModelSpec):
+    """Network in network: convolutions each followed by 1x1 ones, and a mean over the pixels in place of dense layers.
+
+    The default is the published network for images of 32x32 pixels, which has 966,986 parameters with 10 classes.
+    """
+
+    formula: ClassVar[str] = "block: σ(1x1(... σ(1x1(σ(convolution))))), z = mean over pixels of 1x1(a)"
+    source: ClassVar[str] = "Lin et al. 2013, arXiv:1312.4400"
+
+    kind: Literal["nin"]
+    blocks: Annotated[Items[NinBlockSpec] | NinShape, list_or(NinShape, Items[NinBlockSpec])] = Field(
+        (
+            NinBlockSpec(channels=192, kernel=5, inner=(160, 96), pool="max", dropout=0.5),
+            NinBlockSpec(channels=192, kernel=5, inner=(192, 192), pool="average", dropout=0.5),
+            NinBlockSpec(channels=192, kernel=3, inner=(192,)),
+        ),
+        description="the blocks, first to last: channels, kernel, inner, pool, dropout (`nnopt parts nin_block`); or "
+        "{depth, channels, growth, kernel, ...} for blocks that are all alike (`nnopt parts nin_blocks`)",
+    )
+    activation: Activation = Field("relu", description="after each convolution but the last")
+    norm: Norm = Field("none", description="before each activation")
+    init: Init = Field("default", description=INIT_HELP)
+
+    @model_validator(mode="after")
+    def _some_block(self) -> Nin:
+        if not self.blocks:
+            raise ValueError("blocks should hold at least one block")
+        return self
+
+    @override
+    def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        from nnopt.models.initialise import initialise
+        from nnopt.models.nin import NinBlock, nin
+
+        listed = self.blocks.listed() if isinstance(self.blocks, NinShape) else self.blocks
+        blocks = [NinBlock(**block.model_dump()) for block in listed]
+        return initialise(nin(input_shape, outputs, blocks, self.activation, self.norm), self.init)
 
 
 class Lenet(ModelSpec):
@@ -153,23 +221,34 @@ class Lenet(ModelSpec):
 
 
 class Resnet(ModelSpec):
-    """Residual network for small images, of 6n + 2 layers."""
+    """Residual network for small images, of 6n + 2 layers, or 9n + 2 with bottleneck blocks."""
 
-    formula: ClassVar[str] = "block: relu(x + f(x)), f two 3x3 convolutions with batch norms"
+    formula: ClassVar[str] = "block: relu(x + f(x)), f two 3x3 convolutions with batch norms, or 1x1, 3x3, 1x1"
     source: ClassVar[str] = "He et al. 2015, arXiv:1512.03385, section 4.2"
 
     kind: Literal["resnet"]
-    depth: int = Field(20, ge=8, le=1202, description="layers: 8, 14, 20, 32, 44, 56, 110, ... (6n + 2)")
+    depth: int = Field(
+        20, ge=8, le=1202, description="layers: 8, 14, 20, 32, 44, 56, 110, ...; bottleneck: 11, 20, 29, 56, 164, ..."
+    )
     width: int = Field(
         16, gt=0, description="channels of the first stage; the others have twice and four times as many"
+    )
+    block: Literal["basic", "bottleneck"] = Field(
+        "basic", description="two 3x3 convolutions, or 1x1, 3x3 and 1x1 with four times the channels between the blocks"
+    )
+    shortcut: Literal["pad", "projection"] = Field(
+        "pad", description="where channels grow: new ones start at zero (option A), or a 1x1 convolution (option B)"
     )
     init: Init = Field("kaiming_normal", description=INIT_HELP)
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> Resnet:
-        if self.depth % 6 != 2:
-            below = (self.depth - 2) // 6 * 6 + 2
-            raise ValueError(f"depth should be 6n + 2, as {below} or {below + 6}, not {self.depth}")
+        layers = 6 if self.block == "basic" else 9
+        below = (self.depth - 2) // layers * layers + 2
+        if below != self.depth:
+            fitting = f"{below} or {below + layers}" if below > 2 else f"{below + layers}"
+            with_blocks = "" if self.block == "basic" else " with bottleneck blocks"
+            raise ValueError(f"depth should be {layers}n + 2{with_blocks}, as {fitting}, not {self.depth}")
         return self
 
     @override
@@ -177,7 +256,13 @@ class Resnet(ModelSpec):
         from nnopt.models.initialise import initialise
         from nnopt.models.resnet import resnet
 
-        return initialise(resnet(input_shape, outputs, self.depth, self.width), self.init)
+        model = resnet(input_shape, outputs, self.depth, self.width, self.block, self.shortcut)
+        return initialise(model, self.init)
 
 
-MODELS = Kinds("model", ModelSpec, (Linear, Mlp, Cnn, Lenet, Resnet))
+def _widths(hidden: tuple[int, ...] | MlpShape) -> tuple[int, ...]:
+    """The widths of dense layers, however they are written."""
+    return hidden.widths() if isinstance(hidden, MlpShape) else hidden
+
+
+MODELS = Kinds("model", ModelSpec, (Linear, Mlp, Cnn, Lenet, Nin, Resnet))

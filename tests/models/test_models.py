@@ -26,6 +26,17 @@ SPECS: TypeAdapter[Any] = TypeAdapter(Annotated[ModelSpec, MODELS])
 LARGE_LENET = (75 * 6 + 6) + (25 * 6 * 16 + 16) + (16 * 13 * 9 * 120 + 120) + (120 * 84 + 84) + 850
 # 3x3 windows 1 -> 4, 4 -> 4 twice, 4 -> 8 -> 8, 8 -> 16 -> 16; scale and shift a channel; 16 -> 3.
 SMALL_RESNET = 9 * (4 + 32 + 32 + 64 + 128 + 256) + 2 * (3 * 4 + 2 * 8 + 2 * 16) + (16 * 3 + 3)
+# 3x3 windows 1 -> 4; in three stages 1x1, 3x3 and 1x1 windows, four times wider between them; 64 -> 3.
+SMALL_BOTTLENECKS = (9 * 4 + 8) + sum(
+    inputs * narrow + 9 * narrow**2 + 4 * narrow**2 + 2 * 6 * narrow for inputs, narrow in ((4, 4), (16, 8), (32, 16))
+)  # fmt: skip
+SMALL_BOTTLENECKS += 64 * 3 + 3
+
+
+def one_block(block: str) -> dict[str, Any]:
+    """The keys of a cnn of one block of 16 channels, and one dense layer."""
+    return {"blocks": [{"channels": 16, "block": block}], "hidden": []}
+
 
 # Every kind of model: a spec, inputs, outputs, and the number of parameters counted by hand or published.
 CASES: dict[str, list[tuple[dict[str, Any], tuple[int, ...], int, int]]] = {
@@ -36,6 +47,10 @@ CASES: dict[str, list[tuple[dict[str, Any], tuple[int, ...], int, int]]] = {
         ({"hidden": [30, 20], "norm": "layer"}, (13,), 3, (13 * 30 + 90) + (30 * 20 + 60) + 63),
         # Without a bias under a batch norm.
         ({"hidden": [30], "norm": "batch", "dropout": 0.5}, (13,), 3, (13 * 30 + 60) + 93),
+        # Adding costs nothing, and all that is laid side by side is seen: 13, 33, 53 columns.
+        ({"hidden": [20, 20], "connections": "residual"}, (13,), 3, (14 * 20) + (21 * 20) + 63),
+        ({"hidden": [20, 20], "connections": "dense"}, (13,), 3, (14 * 20) + (34 * 20) + (54 * 3)),
+        ({"hidden": {"width": 40, "depth": 3, "taper": 0.5}}, (13,), 3, (14 * 40) + (41 * 20) + (21 * 10) + 33),
     ],
     "cnn": [
         # 8x8 -> 4x4 -> 2x2: two convolutions, then 32·4 -> 64 -> 10.
@@ -45,6 +60,29 @@ CASES: dict[str, list[tuple[dict[str, Any], tuple[int, ...], int, int]]] = {
             (3, 9, 7),
             2,
             (25 * 3 * 4 + 8) + (4 * 5 * 4 * 2 + 2),
+        ),
+        # By its numbers: the default, and five blocks of 8, 12, 18 channels ... 40 channels, of which
+        # the last two find one pixel and pool nothing.
+        ({"blocks": {}}, (1, 8, 8), 10, (9 * 16 + 16) + (9 * 16 * 32 + 32) + (128 * 64 + 64) + 650),
+        (
+            {"blocks": {"channels": 8, "depth": 5, "growth": 1.5}, "hidden": []},
+            (1, 8, 8),
+            10,
+            sum(9 * a * b + b for a, b in ((1, 8), (8, 12), (12, 18), (18, 27), (27, 40))) + 410,
+        ),
+        # Two 3x3 and a 1x1 past them; 1 channel by itself, then 1x1; 1x1 to 4, 3x3, 1x1 back and one past them.
+        (one_block("residual"), (1, 8, 8), 10, (9 * 16 + 16) + (9 * 256 + 16) + (16 + 16) + 10_250),
+        (one_block("separable"), (1, 8, 8), 10, (9 + 1) + (16 + 16) + 10_250),
+        (one_block("bottleneck"), (1, 8, 8), 10, (4 + 4) + (9 * 16 + 4) + (4 * 16 + 16) + (16 + 16) + 10_250),
+    ],
+    # The network of the paper as its authors published it, and as few as three blocks of 4 channels.
+    "nin": [
+        ({}, (3, 32, 32), 10, 966_986),
+        (
+            {"blocks": {"channels": 4}, "norm": "batch"},
+            (1, 8, 8),
+            3,
+            (9 * 4 + 2 * 16) + (9 * 16 + 2 * 16) + (9 * 16 + 16) + 8 * 8 + 15,
         ),
     ],
     # The count that LeNet-5's many implementations agree on.
@@ -59,6 +97,11 @@ CASES: dict[str, list[tuple[dict[str, Any], tuple[int, ...], int, int]]] = {
         ({"depth": 32}, (3, 32, 32), 10, 464_154),
         ({"depth": 56}, (3, 32, 32), 10, 853_018),
         ({"depth": 8, "width": 4}, (1, 8, 8), 3, SMALL_RESNET),
+        # Option B: 1x1 convolutions 16 -> 32 -> 64 with norms, where option A has none.
+        ({"shortcut": "projection"}, (3, 32, 32), 10, 269_722 + (512 + 64) + (2048 + 128)),
+        # He et al. 2016, arXiv:1603.05027, table 4: 1.7M.
+        ({"depth": 164, "block": "bottleneck", "shortcut": "projection"}, (3, 32, 32), 10, 1_704_154),
+        ({"depth": 11, "width": 4, "block": "bottleneck"}, (1, 8, 8), 3, SMALL_BOTTLENECKS),
     ],
 }
 ALL = [(kind, *case) for kind, cases in CASES.items() for case in cases]
@@ -194,6 +237,7 @@ def test_dropout_acts_in_training_only() -> None:
         ("lenet", {}, (1, 8, 8), "at least 28x28 pixels; data gives 1x8x8 images"),
         ("resnet", {}, (3, 8, 4), "at least 8x8 pixels; data gives 3x8x4 images"),
         ("resnet", {}, (20, 30), "data gives 20x30 arrays"),
+        ("nin", {}, (3, 7, 9), "at least 8x8 pixels; data gives 3x7x9 images"),
         ("cnn", {"blocks": [{"channels": 2, "pool": "max"}] * 4}, (1, 8, 8), "block 4 pools an image"),
         (
             "cnn",
@@ -222,6 +266,18 @@ def test_a_model_that_does_not_fit_says_so(kind: str, keys: dict[str, Any], shap
         ({"kind": "cnn", "blocks": []}, "at least one block"),
         ({"kind": "cnn", "blocks": [{"chanels": 3}]}, "did you mean 'channels'?"),
         ({"kind": "resnet", "depth": 21}, "as 20 or 26, not 21"),
+        ({"kind": "resnet", "depth": 20, "block": "bottleneck", "shortcut": "pads"}, "projection"),
+        ({"kind": "resnet", "depth": 26, "block": "bottleneck"}, "9n + 2 with bottleneck blocks, as 20 or 29, not 26"),
+        ({"kind": "resnet", "depth": 8, "block": "bottleneck"}, "as 11, not 8"),
+        ({"kind": "mlp", "hidden": {"depth": 2}}, "Field required"),
+        ({"kind": "mlp", "hidden": {"width": 4, "dept": 2}}, "did you mean 'depth'?"),
+        ({"kind": "mlp", "hidden": {"width": 4, "depth": 101}}, "less than or equal to 100"),
+        ({"kind": "mlp", "hidden": [8, 4], "connections": "residual"}, "no two neighbouring hidden layers"),
+        ({"kind": "cnn", "blocks": {"kernel": 4}}, "kernel should be odd, not 4"),
+        ({"kind": "cnn", "blocks": [{"channels": 4, "kernel": 2, "block": "residual"}]}, "odd in a residual block"),
+        ({"kind": "cnn", "blocks": [{"channels": 4, "expansion": 2}]}, "this is a plain one"),
+        ({"kind": "nin", "blocks": []}, "at least one block"),
+        ({"kind": "nin", "blocks": {"channels": 4, "kernel": 2}}, "kernel should be odd, not 2"),
         ({"kind": "resnets"}, "did you mean 'resnet'?"),
     ],
 )
