@@ -13,6 +13,7 @@ class LowRankSpec(ReachesLayers):
     """Linear and convolution layers cut in two by their singular values; where that saves nothing they stay.
 
     A kernel [out, in, h, w] is cut as the matrix [out, in·h·w]: r kernels, then 1x1 kernels from r to out.
+    Convolutions of several groups stay. The optimizer's memory and an average of the weights begin anew.
     """
 
     formula: ClassVar[str] = "W ≈ U_r·S_r·V_rᵀ: W₂ = U_r·√S_r, W₁ = √S_r·V_rᵀ"
