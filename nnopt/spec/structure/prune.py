@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from nnopt.spec.base import Kinds, KindSpec, Spec, mistake_at, show
 from nnopt.spec.structure.layers import ReachesLayersByKind
+
+if TYPE_CHECKING:
+    from nnopt.structure.prune.criteria import Criterion
 
 N_OF_M = re.compile(r"([1-9]\d{0,2}):([1-9]\d{0,2})")
 
@@ -26,7 +29,10 @@ class PruneScheduleSpec(KindSpec):
         """
 
     def amounts(self, amount: float) -> tuple[tuple[float, float], ...]:
-        """The shares of the budget, each with the share of what is prunable that is gone from then on."""
+        """The shares of the budget, each with the share of what is prunable that is gone from then on.
+
+        The last is `amount` itself.
+        """
         return tuple((at, part * amount) for at, part in self.points)
 
 
@@ -73,7 +79,8 @@ class Iterative(_Stretch):
 
     def amounts(self, amount: float) -> tuple[tuple[float, float], ...]:
         """As the base class says."""
-        return tuple((at, 1.0 - (1.0 - amount) ** part) for at, part in self.points)
+        # The last power would give the amount but for its rounding.
+        return tuple((at, amount if part == 1.0 else 1.0 - (1.0 - amount) ** part) for at, part in self.points)
 
 
 class Cubic(_Stretch):
@@ -120,7 +127,7 @@ class PruneSpec(ReachesLayersByKind):
     granularity: str = Field(
         "weights",
         description="weights: single ones become 0 for good; channels: channels and neurons are taken out, "
-        "the network becomes smaller; 2:4 and the like: of each 4 weights in a row 2 stay",
+        "the network becomes smaller; 2:4 and the like: of each 4 weights of an output, as they lie in memory, 2 stay",
     )
     scope: Literal["global", "layer"] = Field(
         "global", description="the least of all layers together, or the same share of every layer"
@@ -129,6 +136,10 @@ class PruneSpec(ReachesLayersByKind):
         OneShot(kind="one_shot"), description="when; what is left of the budget is for fine-tuning"
     )
     rewind: RewindSpec | None = Field(None, description="go back to early weights after each removal; default not")
+
+    @abstractmethod
+    def build(self) -> Criterion:
+        """What gives single weights their scores."""
 
     @property
     def n_of_m(self) -> tuple[int, int] | None:
@@ -158,26 +169,51 @@ class PruneSpec(ReachesLayersByKind):
             raise mistake_at(("amount",), "is missing: the share to remove, at least 0 and below 1")
         if self.n_of_m is not None and self.amount is not None:
             raise mistake_at(("amount",), f"{self.granularity} implies {self.share:g}: leave amount out")
-        if self.rewind is not None and self.rewind.to >= self.schedule.points[0][0] and self.schedule.points[0][0] > 0:
+        return self
+
+    @model_validator(mode="after")
+    def _rewinds_to_before(self) -> PruneSpec:
+        if self.rewind is None:
+            return self
+        first, last = self.schedule.points[0][0], self.schedule.points[-1][0]
+        if self.rewind.to >= first and self.rewind.to > 0:
+            raise mistake_at(("rewind", "to"), f"should lie before the first removal at {first:g} of the budget")
+        if last == 1:
             raise mistake_at(
-                ("rewind", "to"), f"should lie before the first removal at {self.schedule.points[0][0]:g} of the budget"
+                ("schedule",), "the last removal ends the budget, and nothing would be trained after going back"
             )
         return self
 
 
 class Magnitude(PruneSpec):
-    """The smallest weights go; of channels those with the smallest norm."""
+    """The smallest weights go; of channels those with the smallest norm.
+
+    It is the norm of all weights that go with a channel, in its layer and those that read it. In global scope it counts
+    as a multiple of the mean of its layer.
+    """
 
     formula: ClassVar[str] = "s = |w|; of a channel ‖w‖₂"
     source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626"
 
     kind: Literal["magnitude"]
 
+    def build(self) -> Criterion:
+        """As the base class says."""
+        from nnopt.structure.prune.criteria import MagnitudeCriterion
+
+        return MagnitudeCriterion()
+
 
 class RandomPrune(PruneSpec):
     """Chance decides, by a generator of its own: what every other rule should beat."""
 
     kind: Literal["random"]
+
+    def build(self) -> Criterion:
+        """As the base class says."""
+        from nnopt.structure.prune.criteria import RandomCriterion
+
+        return RandomCriterion()
 
 
 class Gradient(PruneSpec):
@@ -189,6 +225,12 @@ class Gradient(PruneSpec):
     kind: Literal["gradient"]
     samples: int = Field(1024, gt=0, description="training samples whose gradient it takes")
 
+    def build(self) -> Criterion:
+        """As the base class says."""
+        from nnopt.structure.prune.criteria import GradientCriterion
+
+        return GradientCriterion(self.samples)
+
 
 class Movement(PruneSpec):
     """What moves towards 0 while training goes."""
@@ -197,6 +239,12 @@ class Movement(PruneSpec):
     source: ClassVar[str] = "Sanh et al. 2020, arXiv:2005.07683"
 
     kind: Literal["movement"]
+
+    def build(self) -> Criterion:
+        """As the base class says."""
+        from nnopt.structure.prune.criteria import MovementCriterion
+
+        return MovementCriterion()
 
     @model_validator(mode="after")
     def _single_weights(self) -> Movement:

@@ -1,0 +1,1 @@
+"""Which weights matter least, and the masks that keep them 0."""
