@@ -22,6 +22,8 @@ class LossSpec(KindSpec):
     """A loss, with l1 · ‖w‖₁ + l2/2 · ‖w‖² added to what is minimised (loss columns leave these out)."""
 
     needs_classes: ClassVar[bool] = False
+    # What the model's outputs are to this loss: values, logits of one softmax, or logits of a sigmoid each.
+    answers: ClassVar[Literal["values", "softmax", "sigmoid"]] = "values"
 
     l1: float = Field(0.0, ge=0, lt=1e38, description="adds l1 · ‖w‖₁ to the objective")
     l2: float = Field(0.0, ge=0, lt=1e38, description="adds l2/2 · ‖w‖² to the objective")
@@ -119,6 +121,7 @@ class CrossEntropy(LossSpec):
     )
     source: ClassVar[str] = "label smoothing: Szegedy et al. 2015, arXiv:1512.00567"
     needs_classes: ClassVar[bool] = True
+    answers: ClassVar[Literal["values", "softmax", "sigmoid"]] = "softmax"
 
     kind: Literal["cross_entropy"]
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share s of the target spread over all classes")
@@ -156,6 +159,7 @@ class Bce(LossSpec):
 
     formula: ClassVar[str] = "J = −1/(nk) · Σᵢ Σⱼ yᵢⱼ log σ(zᵢⱼ) + (1 − yᵢⱼ) log(1 − σ(zᵢⱼ))"
     needs_classes: ClassVar[bool] = True
+    answers: ClassVar[Literal["values", "softmax", "sigmoid"]] = "sigmoid"
 
     kind: Literal["bce"]
 

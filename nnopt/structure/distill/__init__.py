@@ -1,0 +1,1 @@
+"""Distillation: what trained networks answer, and the distance of a network's answers from that."""

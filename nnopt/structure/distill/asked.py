@@ -1,0 +1,63 @@
+"""What a trained network answers to all samples of a data set, asked once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from nnopt.structure.distill.features import caught
+
+# What outputs of layers may take on the device. Beyond, the teacher computes them for each batch.
+MOST_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A network's outputs [n, k] for n samples, and those of its layers [n, ...] by name, where they were kept."""
+
+    outputs: Tensor
+    features: dict[str, Tensor]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return sum(tensor.nbytes for tensor in (self.outputs, *self.features.values()))
+
+
+@torch.no_grad()
+def ask(network: nn.Module, inputs: Tensor, chunk: int, layers: Sequence[str] = ()) -> Asked:
+    """The answers of `network`, in evaluation mode from then on, to inputs [n, ...], `chunk` at a time."""
+    network.eval()
+    outputs: list[Tensor] = []
+    features: dict[str, list[Tensor]] = {name: [] for name in layers}
+    with caught(network, layers) as found:
+        for part in torch.split(inputs, chunk):
+            outputs.append(network(part).float())
+            for name, kept in features.items():
+                kept.append(found[name].float())
+    return Asked(torch.cat(outputs), {name: torch.cat(kept) for name, kept in features.items()})
+
+
+@torch.no_grad()
+def bytes_of_features(network: nn.Module, inputs: Tensor, layers: Sequence[str]) -> int:
+    """What the outputs of `layers` for all of these inputs would take."""
+    one = ask(network, inputs[:1], 1, layers)
+    return sum(tensor.nbytes for tensor in one.features.values()) * len(inputs)
+
+
+@dataclass
+class Memory:
+    """Answers that were asked for, the latest as far as they fit together."""
+
+    held: dict[Hashable, Asked] = field(default_factory=dict)
+
+    def get(self, key: Hashable, compute: Callable[[], Asked]) -> Asked:
+        """What is kept under `key`, else what `compute` gives, which is kept from then on."""
+        if key not in self.held:
+            self.held[key] = compute()
+            while len(self.held) > 1 and sum(asked.bytes for asked in self.held.values()) > MOST_BYTES:
+                del self.held[next(iter(self.held))]
+        return self.held[key]
