@@ -26,7 +26,13 @@ RATES = ("precision", "recall", "f1")
 AVERAGES = ("macro", "micro", "weighted", "per_class")
 
 # Numbers of a whole run, in its summary.json.
-OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "parameters", "energy_joules")
+COUNTED = ("parameters", "nonzero_parameters", "network_bytes", "multiply_adds")
+OF_THE_NETWORK = (
+    *COUNTED,
+    *("latency_seconds", "latency_p95_seconds", "batch_latency_seconds", "batch_latency_p95_seconds"),
+    "inference_samples_per_second",
+)
+OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "energy_joules", *OF_THE_NETWORK)
 
 _TOP = re.compile(r"top([1-9]\d{0,5})_accuracy")
 _RATE = re.compile(rf"({'|'.join(RATES)})_(?:({'|'.join(AVERAGES)})|class_(0|[1-9]\d{{0,5}}))")
