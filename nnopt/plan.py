@@ -9,6 +9,7 @@ from typing import Any
 
 from nnopt.spec.experiment import ExperimentSpec, RunSettings
 from nnopt.spec.identity import resolved, settings_hash, to_yaml
+from nnopt.spec.structure.distill import SEED, TeacherSpec
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class RunSpec:
     track: tuple[str, ...] = field(default=(), compare=False)
     trial: int | None = None
     setting: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    # Labels of the runs of the same experiment that it learns from: they come first.
+    learns_from: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def label(self) -> str:
@@ -75,6 +78,7 @@ class Plan:
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Plan:
         """Every variant as it stands with every seed; its search is none of its runs' business."""
+        variants = _with_teachers_named(experiment)
         runs = tuple(
             RunSpec(
                 experiment.name,
@@ -85,8 +89,63 @@ class Plan:
                 experiment.notes,
                 order,
                 experiment.track,
+                learns_from=_teachers_of(experiment, settings, seed),
             )
             for seed in experiment.seeds
-            for order, (variant, settings) in enumerate(experiment.variants.items())
+            for order, (variant, settings) in enumerate(variants.items())
         )
         return cls(experiment, runs)
+
+    @property
+    def in_turn(self) -> tuple[RunSpec, ...]:
+        """The same runs, each after those that it learns from."""
+        by_label = {run.label: run for run in self.runs}
+        found: dict[str, RunSpec] = {}
+
+        def add(run: RunSpec) -> None:
+            for label in run.learns_from:
+                if label in by_label and label not in found:
+                    add(by_label[label])
+            found.setdefault(run.label, run)
+
+        for run in self.runs:
+            add(run)
+        return tuple(found.values())
+
+
+def _with_teachers_named(experiment: ExperimentSpec) -> dict[str, RunSettings]:
+    """The variants in their order; teachers of the same file are named in full, with the hash of their specs.
+
+    So what a network learns from is part of what it is: with another teacher of the same name it is another run.
+    """
+    named: dict[str, RunSettings] = {}
+
+    def name(variant: str) -> RunSettings:
+        if variant not in named:
+            settings = experiment.variants[variant]
+            if (distill := settings.structure.distill) is not None:
+                teachers = tuple(name_one(teacher) for teacher in distill.teachers)
+                if teachers != distill.teachers:
+                    distill = distill.model_copy(update={"teachers": teachers})
+                    structure = settings.structure.model_copy(update={"distill": distill})
+                    settings = settings.model_copy(update={"structure": structure})
+            named[variant] = settings
+        return named[variant]
+
+    def name_one(teacher: TeacherSpec) -> TeacherSpec:
+        found = teacher.of_file(experiment.name, experiment.variants)
+        if found is None:
+            return teacher
+        own = {"run": f"{experiment.name}/{found[0]}/{found[1]}", "spec": settings_hash(name(found[0]))}
+        return teacher.model_copy(update=own)
+
+    return {variant: name(variant) for variant in experiment.variants}
+
+
+def _teachers_of(experiment: ExperimentSpec, settings: RunSettings, seed: int) -> tuple[str, ...]:
+    distill = settings.structure.distill
+    return tuple(
+        str(teacher.run).replace(SEED, str(seed))
+        for teacher in (distill.teachers if distill is not None else ())
+        if teacher.of_file(experiment.name, experiment.variants)
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -35,10 +34,14 @@ class Supply(Protocol):
 
 
 class Fixed:
-    """A list of runs, a job each, as `nnopt train` has. `dead`: the labels of those whose worker died."""
+    """A list of runs, a job each, as `nnopt train` has; one that learns from others of them waits for their end.
+
+    `dead`: the labels of those whose worker died.
+    """
 
     def __init__(self, runs: Iterable[RunSpec]) -> None:
-        self._waiting = deque(runs)
+        self._waiting = list(runs)
+        self._open = {run.label for run in self._waiting}  # those that have not ended
         self.dead: set[str] = set()
 
     def marked(self, record: RunRecord) -> RunRecord:
@@ -47,9 +50,13 @@ class Fixed:
 
     def take(self) -> Job | None:
         """As Supply says."""
-        return Job((self._waiting.popleft(),)) if self._waiting else None
+        ready = (at for at, run in enumerate(self._waiting) if self._open.isdisjoint(run.learns_from))
+        at = next(ready, None)
+        return None if at is None else Job((self._waiting.pop(at),))
 
     def ended(self, job: Job, died: str | None) -> None:
         """As Supply says."""
+        labels = {run.label for run in job.runs}
+        self._open -= labels
         if died is not None:
-            self.dead.update(run.label for run in job.runs)
+            self.dead |= labels

@@ -22,6 +22,7 @@ from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
 from nnopt.spec.search.search import SearchSpec
 from nnopt.spec.seeds import counted_seeds
 from nnopt.spec.strategy import StrategySpec
+from nnopt.spec.structure.distill import circle
 from nnopt.spec.structure.structure import StructureSpec
 from nnopt.spec.timing import Budget
 from nnopt.spec.tuned import TunedSpec, check_ranges
@@ -132,6 +133,26 @@ class RunSettings(Spec):
         return self
 
     @model_validator(mode="after")
+    def _features_can_be_watched(self) -> RunSettings:
+        distill, prune = self.structure.distill, self.structure.prune
+        if distill is None or not distill.features:
+            return self
+        if self.strategy.compile:
+            raise mistake_at(
+                ("strategy", "compile"),
+                "a compiled network does not show its layers' outputs, which structure.distill.features matches: "
+                "leave one of the two out",
+            )
+        if prune is not None and prune.granularity == "channels":
+            for index, feature in enumerate(distill.features):
+                if feature.match == "values":
+                    raise mistake_at(
+                        ("structure", "distill", "features", index, "match"),
+                        "values need layers of one size, and structure.prune takes channels out: take similarities",
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _searched_keys_exist(self) -> RunSettings:
         if self.tuned:
             check_ranges(self.tuned, self)
@@ -216,6 +237,26 @@ class ExperimentSpec(Spec):
             raise ValueError("no variant is given; leave the key out to train the keys above as they are")
         check_variant_names(variants)
         return variants
+
+    @model_validator(mode="after")
+    def _nobody_teaches_himself(self) -> ExperimentSpec:
+        names = circle(
+            {
+                name: [
+                    found[0]
+                    for teacher in (settings.structure.distill.teachers if settings.structure.distill else ())
+                    if (found := teacher.of_file(self.name, self.variants))
+                ]
+                for name, settings in self.variants.items()
+            }
+        )
+        if names:
+            way = ", which learns from ".join([*names, names[0]])
+            raise mistake_at(
+                ("variants", names[0], "structure", "distill", "teachers"),
+                f"{way}: none of them can be trained first",
+            )
+        return self
 
 
 HEADER = tuple(name for name in ExperimentSpec.model_fields if name != "variants")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from nnopt.errors import SpecError
 from nnopt.spec.base import show
@@ -110,9 +111,12 @@ class Problems:
         self, variant: str | None, error: ValidationError, without: str = "", searched: Collection[str] = ()
     ) -> None:
         """Notes every mistake of a validation but those in the key `without`; of searched keys at what is searched."""
-        for item in error.errors(include_url=False):
+        mistakes = error.errors(include_url=False)
+        for item in mistakes:
             if without and item["loc"][:1] == (without,):
                 continue
+            if item["type"] == "too_short" and _within(item["loc"], mistakes):
+                continue  # pydantic counts only the entries that are right
             path = (*item["loc"], *item.get("ctx", {}).get("path", ()))
             if item["type"] == "missing" and len(path) == 1 and path[0] in self.meant:
                 continue
@@ -145,6 +149,11 @@ def _space_of(keys: dict[str, Any]) -> tuple[Space, set[str]]:
     except ValidationError:
         return {}, set(raw)
     return space, set(absent(keys, space))
+
+
+def _within(path: Path_, mistakes: Iterable[ErrorDetails]) -> bool:
+    """Whether one of the mistakes lies within `path`."""
+    return any(len(item["loc"]) > len(path) and item["loc"][: len(path)] == path for item in mistakes)
 
 
 def _meant(missing: str, searched: Collection[str]) -> str:

@@ -16,13 +16,14 @@ from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.spec.losses import LOSSES
 from nnopt.spec.lr_decay import LR_DECAYS
+from nnopt.spec.model_shapes import CnnBlock, CnnShape, MlpShape, NinBlockSpec, NinShape
 from nnopt.spec.models import MODELS
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS
 from nnopt.spec.search.domains import Choice, IntRange, LinearRange, LogRange
 from nnopt.spec.search.pruners import PRUNERS
 from nnopt.spec.search.samplers import SAMPLERS
-from nnopt.spec.search.search import ConfirmSpec, ObjectiveSpec, SearchSpec
+from nnopt.spec.search.search import ConfirmSpec, LimitsSpec, ObjectiveSpec, SearchSpec
 from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.structure.distill import DistillSpec, FeatureSpec, TeacherSpec
 from nnopt.spec.structure.low_rank import LowRankSpec
@@ -47,6 +48,11 @@ UNIONS: dict[str, Kinds] = {
 }
 MAPPINGS: dict[str, type[Spec]] = {
     "experiment": ExperimentSpec,
+    "hidden": MlpShape,
+    "block": CnnBlock,
+    "blocks": CnnShape,
+    "nin_block": NinBlockSpec,
+    "nin_blocks": NinShape,
     "strategy": StrategySpec,
     "structure": StructureSpec,
     "low_rank": LowRankSpec,
@@ -61,6 +67,7 @@ MAPPINGS: dict[str, type[Spec]] = {
     "tuned": TunedSpec,
     "search": SearchSpec,
     "objective": ObjectiveSpec,
+    "limits": LimitsSpec,
     "confirm": ConfirmSpec,
     "log": LogRange,
     "range": LinearRange,

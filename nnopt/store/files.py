@@ -98,13 +98,13 @@ class Table:
         self.columns = tuple(columns)
         self._synced = True
 
-    def begin(self, last_step: int | None) -> None:
-        """Makes the table ready to append: new where `last_step` is None, else cut after that step."""
+    def begin(self, last_step: int | None, most: int | None = None) -> None:
+        """Makes the table ready to append: new where `last_step` is None, else cut after that step, or `most` rows."""
         kept = []
         if last_step is not None and self.path.exists():
             lines = self.path.read_text().split("\n")[1:-1]  # what follows the last newline was not finished
             kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= last_step]  # type: ignore[operator]
-        write_whole(self.path, "".join(f"{line}\n" for line in [",".join(self.columns), *kept]), sync=bool(kept))
+        write_whole(self.path, "".join(f"{line}\n" for line in [",".join(self.columns), *kept[:most]]), sync=bool(kept))
 
     def append(self, rows: Sequence[Sequence[Cell]]) -> None:
         """Appends rows in one write."""

@@ -46,6 +46,12 @@ def place(run: RunSpec, runs_dir: Path) -> Place:
     raise RunsFolderError(f"{suffixed} holds something that is no run of this spec: move it away")
 
 
+def find_same(label: str, spec_hash: str, runs_dir: Path) -> RunRecord | None:
+    """The run called `label` that was made from the spec with this hash, where it lies below `runs_dir`."""
+    known = (_read(folder) for folder in _alike(runs_dir / label))
+    return next((record for record in known if record is not None and record.spec_hash == spec_hash), None)
+
+
 def set_aside(folder: Path, runs_dir: Path) -> Path:
     """Moves a run's folder out of the way, below `.aside`, and returns where it now lies."""
     kept = runs_dir / ASIDE / folder.relative_to(runs_dir)

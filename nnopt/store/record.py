@@ -15,10 +15,12 @@ from nnopt.errors import RunsFolderError
 if TYPE_CHECKING:
     import pandas
 
+SPEC = "spec.yaml"
 SUMMARY = "summary.json"
 METRICS = "metrics.csv"
 STEPS = "steps.csv"
 STRUCTURE = "structure.csv"
+LAYERS = "layers.csv"
 SUMMARY_SCHEMA = 1
 
 # All that cells and separators are made of: numbers, also nan and inf.

@@ -37,16 +37,30 @@ class Winner:
 
 
 @dataclass(frozen=True)
+class Sized:
+    """What the network of a trial takes, as it was held against the limits of the search."""
+
+    trial: int
+    setting: dict[str, Any]
+    sizes: dict[str, float]
+    is_over: bool  # beyond a limit: it has no runs
+
+
+@dataclass(frozen=True)
 class SearchedVariant:
     """What was searched for one variant: its rounds, and the settings that they were laid over.
 
-    `settings` are the keys that differ from the defaults. `winner` is None until the search is over.
+    `settings` are the keys that differ from the defaults. `winner` is None until the search is over. Where there are
+    two objectives there is no winner, but the members of the `front` that were confirmed, from the cheapest on.
+    `sized` are the trials that were held against limits, by number.
     """
 
     order: int
     rounds: tuple[Round, ...]
     settings: dict[str, Any]
     winner: Winner | None = None
+    front: tuple[Winner, ...] = ()
+    sized: tuple[Sized, ...] = ()
 
     @property
     def trials(self) -> int:
@@ -120,9 +134,30 @@ class SearchFile:
         """
         write_json(experiment_folder / SEARCH, {"schema": SEARCH_SCHEMA, **_to_plain(self)})
 
+    @property
+    def against(self) -> str | None:
+        """The second objective, of which less is better; None where there is one alone."""
+        return (self.search.get("objective") or {}).get("against")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Quantity -> what a network may take of it at most."""
+        return dict(self.search.get("limits") or {})
+
+    def confirmed_as(self, name: str) -> dict[str, Winner]:
+        """The names under which the winner of a variant, or the members of its front, were trained again."""
+        variant = self.variants[name]
+        members = {member_name(name, one.trial): one for one in variant.front}
+        return members if variant.winner is None else {name: variant.winner, **members}
+
     def with_variant(self, name: str, **changes: Any) -> SearchFile:
         """The same with other fields of one variant."""
         return replace(self, variants={**self.variants, name: replace(self.variants[name], **changes)})
+
+
+def member_name(variant: str, trial: int) -> str:
+    """What the runs are called that confirm a member of a variant's front: `mlp.7`."""
+    return f"{variant}.{trial}"
 
 
 ADVICE = "`nnopt sweep CONFIG --fresh` sets the search aside and begins again"
@@ -142,6 +177,8 @@ def _to_plain(file: SearchFile) -> dict[str, Any]:
             "rounds": [{**one.__dict__, "space": space_to_plain(one.space)} for one in variant.rounds],
             "settings": variant.settings,
             "winner": asdict(variant.winner) if variant.winner else None,
+            **({"front": [asdict(one) for one in variant.front]} if variant.front else {}),
+            **({"sized": [asdict(one) for one in variant.sized]} if variant.sized else {}),
         }
         for name, variant in file.variants.items()
     }
@@ -157,6 +194,8 @@ def _from_plain(plain: dict[str, Any]) -> SearchFile:
             ),
             settings=dict(variant["settings"]),
             winner=Winner(**variant["winner"]) if variant["winner"] else None,
+            front=tuple(Winner(**one) for one in variant.get("front") or ()),
+            sized=tuple(Sized(**one) for one in variant.get("sized") or ()),
         )
         for name, variant in plain.pop("variants").items()
     }

@@ -32,6 +32,17 @@ class Average(ABC):
     def ready(self) -> bool:
         """Whether there is an average yet; until then a run is evaluated on its own weights."""
 
+    def begin_anew(self) -> None:
+        """Forgets what it took in: the weights went back."""
+        _copy(self.followed, self.values)
+
+    def go_on_from(self, before: Average) -> None:
+        """Takes the place of the average of a network whose tensors had other shapes."""
+
+    def adopt(self) -> None:
+        """The weights become what the average is."""
+        _copy(self.values, self.followed)
+
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """The model holds the average while the block lasts."""
@@ -93,6 +104,16 @@ class StochasticAverage(Average):
         with torch.no_grad():
             for mean, value in zip(self.values, self.followed, strict=True):
                 mean.lerp_(value, 1.0 / self.count)
+
+    def begin_anew(self) -> None:
+        """As the base class says; the periods stay counted."""
+        super().begin_anew()
+        self.count = 0
+
+    def go_on_from(self, before: Average) -> None:
+        """As the base class says; the periods stay counted."""
+        if isinstance(before, StochasticAverage):
+            self.periods = before.periods
 
     @property
     def ready(self) -> bool:

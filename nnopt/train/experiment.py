@@ -17,6 +17,7 @@ from nnopt.train.listener import Listener
 from nnopt.train.runner import Workshop, is_finished, run_one
 from nnopt.train.setup import DataCache, build
 from nnopt.train.signals import stop_requests
+from nnopt.train.teachers import check_teachers, check_teachers_are_there
 
 BAD = ("failed", "diverged")
 
@@ -49,15 +50,18 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
     if left:
         check_installed(plan.experiment.track)
     first = {run.variant: run for run in reversed(left)}
+    planned = {run.label: run for run in plan.runs}
     threads = 1
     for run in (first[name] for name in plan.experiment.variants if name in first):
         try:
-            setup, _ = build(run, cache, most_threads=options.most_threads)
+            setup, state = build(run, cache, most_threads=options.most_threads)
+            check_teachers(run, setup, state, planned, options.runs_dir, cache)
         except UsageError as error:
             if len(plan.experiment.variants) == 1:
                 raise
             raise type(error)(f"variant {run.variant}: {error}") from None
         threads = max(threads, setup.threads)
+    check_teachers_are_there(left, planned, options.runs_dir)
     make_folder(options.runs_dir)
     return Checked(left, threads)
 
@@ -73,7 +77,9 @@ def train_plan(plan: Plan, options: Options, listener: Listener, cache: DataCach
     with stop_requests() as stop:
         shop = Workshop(options.runs_dir, cache or DataCache(), listener, stop, options.most_threads)
         check_plan(plan, options, shop.cache)
-        return _train_all(plan.runs, shop, options)
+        records = _train_all(plan.in_turn, shop, options)
+    order = {run.label: place for place, run in enumerate(plan.runs)}
+    return sorted(records, key=lambda record: order[record.name])
 
 
 def _train_all(runs: Sequence[RunSpec], shop: Workshop, options: Options) -> list[RunRecord]:

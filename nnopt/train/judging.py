@@ -6,6 +6,7 @@ import math
 
 from nnopt.errors import DivergedError
 from nnopt.spec.metric_names import higher_is_better
+from nnopt.train.diagnosis import diagnose
 from nnopt.train.evaluation import Result, evaluate
 from nnopt.train.session import Session, flush, save_best
 from nnopt.train.setup import Setup
@@ -20,9 +21,12 @@ def judge(session: Session, lr: float) -> None:
         result = evaluate_part(setup, state, "validation")
     if not math.isfinite(result.values["loss"]):
         raise DivergedError(progress.step, progress.last_loss)
+    diagnose(session)
     with state.clock.account("logging"):
         progress.memory_peak_bytes = max(progress.memory_peak_bytes, session.memory.read())
         row = make_row(setup, state, result, lr)
+        if progress.last_row is not None and progress.last_row["step"] == progress.step:
+            _take_over_training(progress.last_row, row)
         better = take_bests(row, progress.bests)
         if setup.settings.checkpoint.best and setup.settings.select in better:
             save_best(session, setup.settings.select)
@@ -31,13 +35,18 @@ def judge(session: Session, lr: float) -> None:
             progress.target = row
         if state.plateau:
             state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
-        if state.stopping and (state.shaping is None or state.shaping.is_final):
+        if state.stopping and _trains_to_the_end(state):
             state.stopping.update(_number(row, state.stopping.spec.metric))
         session.tables.add_row(row)
         progress.last_row = row
         state.means = Means(train_seconds=state.clock.seconds["train"], samples=progress.samples)
         session.listener.row(session.run.label, row)
         session.tracking.row(row)
+
+
+def _trains_to_the_end(state: TrainState) -> bool:
+    """Whether the network that was evaluated is the one that trains, and the last that does."""
+    return state.shaping is None or (state.shaping.is_final and not state.shaping.is_past_training)
 
 
 def _number(row: Row, column: str) -> float:
@@ -86,6 +95,14 @@ def make_row(setup: Setup, state: TrainState, result: Result, lr: float) -> Row:
         "samples_per_second": (progress.samples - means.samples) / spent if spent > 0 else None,
         "memory_peak_bytes": progress.memory_peak_bytes,
     }
+
+
+def _take_over_training(before: Row, row: Row) -> None:
+    """What training was like up to a step that is evaluated once more, as the network has changed after it."""
+    for column in ("lr", "train_loss", "grad_norm", "samples_per_second"):
+        row[column] = before[column]
+    if before["train_loss"] is not None:
+        row["generalisation_gap"] = _number(row, "val_loss") - before["train_loss"]
 
 
 def take_bests(row: Row, bests: dict[str, dict[str, float | int]]) -> set[str]:

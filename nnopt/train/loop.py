@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-import torch
-
 from nnopt.train.horizon import Period
 from nnopt.train.judging import judge
 from nnopt.train.listener import Moment
 from nnopt.train.session import Session, ask_cut, flush, save_state
 from nnopt.train.shaping.advance import advance
-from nnopt.train.state import generator_states, set_generator_states
+from nnopt.train.warming import warm_up
 
 PULSE_SECONDS = 0.1  # how often a watcher hears of a run
 BUDGET_USED = "the budget is used up"
@@ -33,11 +31,10 @@ def train(session: Session) -> str:
     session.setup.backward.evaluations = progress.gradient_evaluations
     lr = settings.optimizer.lr
 
-    if settings.strategy.compile:
-        warm_up(session)
+    advance(session, share_used(session))
+    warm_up(session)
     if settings.evaluation.at_start and progress.step == 0 and progress.last_row is None:
         judge(session, lr)
-    advance(session, share_used(session))
     clock.switch("train")
     judged = None
     while not (agenda.is_over(clock.read()) or (state.stopping and state.stopping.reached)):
@@ -49,10 +46,11 @@ def train(session: Session) -> str:
             session.stop.raise_if_set()
         share, lr = update(session)
         now = clock.read()
+        if state.shaping:
+            state.shaping.after_update()
         if state.average:
             state.average.update(share, progress.step, progress.samples, now)
         if state.shaping:
-            state.shaping.after_update()
             advance(session, share_used(session))
         if agenda.evaluation_is_due(now):
             judge(session, lr)
@@ -169,18 +167,3 @@ class Pulse:
         loss = math.nan if progress.last_loss is None else progress.last_loss
         session.listener.moment(session.run.label, Moment(progress.step, share, loss, lr, rate))
         self.next = session.state.clock.read() + PULSE_SECONDS
-
-
-def warm_up(session: Session) -> None:
-    """Compiles by forward and backward passes, for each size of batch an epoch has, whose effect is undone."""
-    setup, state = session.setup, session.state
-    with state.clock.account("compile"):
-        weights = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-        generators = generator_states(state.device)
-        size, samples = setup.horizon.batch_size(0.0), len(setup.data.train)
-        for rows in filter(None, (size, samples % size)):
-            setup.backward.begin(torch.arange(rows, device=state.device), norm_wanted=False)
-            setup.backward()
-        state.model.load_state_dict(weights)
-        set_generator_states(generators, state.device)
-        setup.backward.evaluations = state.progress.gradient_evaluations

@@ -6,7 +6,7 @@ import datetime
 import math
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,17 @@ import torch
 from torch import Tensor
 
 from nnopt.errors import DivergedError
-from nnopt.store.files import Table, refusals
-from nnopt.store.record import METRICS, STEPS, STRUCTURE
+from nnopt.store.files import Cell, Table, refusals
+from nnopt.store.record import LAYERS, METRICS, STEPS, STRUCTURE
 from nnopt.train.state import Means, Progress, Row
 
 LOG = "run.log"
 STEP_COLUMNS = ("step", "loss", "lr", "grad_norm")
+
+LAYER_COLUMNS = (
+    *("step", "layer", "gradient_norm", "gradient_rms", "weight_norm"),
+    *("activation_mean", "activation_std", "dead_units", "saturated"),
+)
 
 LoggedStep = tuple[int, float, float, float | None]
 
@@ -42,23 +47,29 @@ def metric_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
 def change_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
     """Columns of structure.csv: what a change made of the network, and of an evaluation's metrics."""
     judged = (f"val_{name}_{when}" for name in metrics for when in ("before", "after"))
-    return ("step", "epoch", "parameters", "nonzero_parameters", *judged)
+    return ("step", "epoch", "change", "parameters", "nonzero_parameters", *judged)
 
 
 class Tables:
-    """metrics.csv, steps.csv and, where the network changes, structure.csv of one run."""
+    """metrics.csv, steps.csv, where wanted layers.csv, and where the network changes structure.csv of one run."""
 
-    def __init__(self, folder: Path, metrics: Sequence[str], is_shaped: bool = False) -> None:
+    def __init__(self, folder: Path, metrics: Sequence[str], is_shaped: bool = False, has_layers: bool = False) -> None:
+        self.layers = Table(folder / LAYERS, LAYER_COLUMNS) if has_layers else None
         self.changes = Table(folder / STRUCTURE, change_table_columns(metrics)) if is_shaped else None
         self.metrics = Table(folder / METRICS, metric_table_columns(metrics))
         self.steps = Table(folder / STEPS, STEP_COLUMNS)
 
-    def begin(self, last_step: int | None) -> None:
-        """Starts new tables (None), or cuts what was written after the checkpoint at `last_step`."""
+    def begin(self, last_step: int | None, changes: int = 0) -> None:
+        """Starts new tables (None), or cuts what was written after the checkpoint at `last_step`.
+
+        `changes` are those of the network that the checkpoint has seen: another can follow at the same step.
+        """
         self.metrics.begin(last_step)
         self.steps.begin(last_step)
         if self.changes is not None:
-            self.changes.begin(last_step)
+            self.changes.begin(last_step, changes)
+        if self.layers is not None:
+            self.layers.begin(last_step)
 
     def add_row(self, row: Row) -> None:
         """Writes one evaluation."""
@@ -67,8 +78,10 @@ class Tables:
     def take_back(self, step: int) -> None:
         """Cuts the evaluation at `step`: another one takes its place."""
         self.metrics.begin(step - 1)
+        if self.layers is not None:
+            self.layers.begin(step - 1)
 
-    def add_change(self, row: Row) -> None:
+    def add_change(self, row: Mapping[str, Cell]) -> None:
         """Writes one change of the network."""
         assert self.changes is not None
         self.changes.append([[row.get(column) for column in self.changes.columns]])
@@ -132,6 +145,7 @@ class StepRecorder:
                 diverged = step
                 break
             progress.last_loss = loss
+            progress.note_largest("the loss", loss)
             means.loss_sum += loss
             means.losses += 1
             if self.logs(step):
@@ -140,6 +154,7 @@ class StepRecorder:
                 if math.isfinite(norm):  # an overflow under loss scaling is no gradient
                     means.norm_sum += norm
                     means.norms += 1
+                    progress.note_largest("the gradient's norm", norm)
         self.losses, self.rates, self.norms, self.chunks = [], [], [], []
         if rows:
             logged = [(step, loss, lr, norm if math.isfinite(norm) else None) for step, loss, lr, norm in rows]

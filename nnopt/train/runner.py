@@ -13,10 +13,12 @@ from nnopt.plan import RunSpec
 from nnopt.store.files import make_folder, remove_leftovers, write_json, write_whole
 from nnopt.store.lock import RunLock
 from nnopt.store.place import Place, place, set_aside
-from nnopt.store.record import SUMMARY, SUMMARY_SCHEMA, RunRecord
+from nnopt.store.record import SPEC, SUMMARY, SUMMARY_SCHEMA, RunRecord
 from nnopt.track.tracker import Subject
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
+from nnopt.train.accounts import Accounts
+from nnopt.train.diagnosis import look_back
 from nnopt.train.environment import describe
 from nnopt.train.judging import evaluate_part
 from nnopt.train.listener import Listener
@@ -28,9 +30,10 @@ from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
 from nnopt.train.summary import summarise
+from nnopt.train.teachers import check_same_teachers, teach
 
 FINISHED = ("done", "diverged", "pruned")
-SPEC, ENVIRONMENT = "spec.yaml", "environment.json"
+ENVIRONMENT = "environment.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +104,11 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> No
 
     def end(status: str, reason: str, tests: dict[str, Any] | None = None, diverged: Any = None) -> None:
         if session is not None:
+            if status in FINISHED:
+                _take_accounts(session)
             session.tables.sync()
-        summary = summarise(run, setup, state, status, reason, started, tests, diverged)
+        accounts = None if session is None else session.accounts
+        summary = summarise(run, setup, state, status, reason, started, tests, diverged, accounts)
         write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
         log.write(f"{status}: {reason}")
         tracking.end(summary)
@@ -111,6 +117,7 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> No
     with log.warnings():
         try:
             setup, state = build(run, shop.cache, _recorded_threads(found), shop.most_threads)
+            teach(run, setup, state, shop.runs_dir, shop.cache)
             session = _open_session(run, found, shop, setup, state, log)
             tracking, session.cut = session.tracking, cut
             reason = train(session)
@@ -118,6 +125,8 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> No
         except PrunedError as error:
             end("pruned", str(error))
         except DivergedError as error:
+            if session is not None:
+                look_back(session)
             end("diverged", str(error), diverged={"step": error.step, "last_loss": error.last_loss})
         except Interrupted as error:
             with contextlib.suppress(DiskError):
@@ -136,6 +145,17 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> No
             tracking.close()
 
 
+def _take_accounts(session: Session) -> None:
+    """Of the network that came out; a model that refuses to be asked once more has none, and its run is no worse."""
+    try:
+        session.accounts.end(session.setup, session.state, session.folder)
+    except NnoptError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        session.say(f"parameters, multiply-adds and times of the network are not recorded: {reason}")
+
+
 def _recorded_threads(found: Place) -> int | None:
     """The thread count that a run began with: another would change its bits."""
     threads = found.found.summary.get("threads") if found.found else None
@@ -146,6 +166,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
     """Resumes from the newest whole checkpoint, or begins; the folder then says `running`."""
     folder = found.folder
     remove_leftovers(folder, folder / checkpoint.FOLDER)
+    accounts = Accounts.begin(setup, state, found.found.summary if found.found else None)
     saved, problems = checkpoint.load_latest(folder / checkpoint.FOLDER)
     for problem in problems:
         log.write(f"{problem}: going on from the one before")
@@ -155,15 +176,19 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
             checkpoint.put_previous_first(folder / checkpoint.FOLDER)
         if not _is_of(saved["identity"], run):
             raise CheckpointError(f"the checkpoint in {folder} is of another run ({saved['identity']['run']})")
+        check_same_teachers(setup, saved.get("teachers", []))
         state.load_state_dict(saved["state"])
-    tables = Tables(folder, setup.metrics, is_shaped=state.shaping is not None)
-    tables.begin(state.progress.step if saved is not None else None)
+    is_shaped, has_layers = state.shaping is not None, setup.settings.logging.layers
+    tables = Tables(folder, setup.metrics, is_shaped, has_layers)
+    tables.begin(state.progress.step if saved is not None else None, state.shaping.told if state.shaping else 0)
     write_whole(folder / SPEC, run.as_file())
     if not (folder / ENVIRONMENT).exists():
         write_json(folder / ENVIRONMENT, describe(setup))
-    summary = summarise(run, setup, state, "running", "", _now(), None, None)
+    summary = summarise(run, setup, state, "running", "", _now(), None, None, accounts)
     write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
     log.write(f"{'resumed at step ' + str(state.progress.step) if saved is not None else 'started'} on {setup.device}")
+    for teacher in setup.teachers:
+        log.write(f"learns from {', '.join(f'{key} {value}' for key, value in teacher.items())}")
     shop.listener.started(run.label, state.progress.step)
     with state.clock.account("logging"):
         tracking = _begin_tracking(run, found, shop, log)
@@ -179,6 +204,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         stop=shop.stop,
         tracking=tracking,
         log=log,
+        accounts=accounts,
     )
 
 

@@ -13,6 +13,7 @@ from nnopt.store.record import METRICS, Columns, read_columns
 from nnopt.structure.network import record_of
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
+from nnopt.train.accounts import Accounts
 from nnopt.train.listener import Listener
 from nnopt.train.memory import PeakMemory
 from nnopt.train.output import RunLog, StepRecorder, Tables
@@ -41,11 +42,16 @@ class Session:
     tracking: Tracking = field(default_factory=Tracking)
     cut: Cut | None = None
     log: RunLog | None = None
+    accounts: Accounts = field(default_factory=Accounts)
 
-    def say(self, text: str) -> None:
-        """Puts down in run.log, and tells whoever watches, what happened to the network."""
+    def put_down(self, text: str) -> None:
+        """Writes in run.log what happened to the network."""
         if self.log is not None:
             self.log.write(text)
+
+    def say(self, text: str) -> None:
+        """Puts it down, and tells whoever watches: something that a user should know at once."""
+        self.put_down(text)
         self.listener.note(self.run.label, text)
 
 
@@ -66,7 +72,8 @@ def save_state(session: Session) -> None:
         state = session.state.state_dict()
         folder = session.folder / checkpoint.FOLDER
         session.tables.sync()
-        checkpoint.save_last(folder, {"identity": identity(session.run), "state": state})
+        teachers = [teacher["sha256"] for teacher in session.setup.teachers]
+        checkpoint.save_last(folder, {"identity": identity(session.run), "teachers": teachers, "state": state})
 
 
 def ask_cut(session: Session) -> None:

@@ -6,11 +6,12 @@ import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nnopt.data.batches import Order
 from nnopt.data.dataset import Dataset
@@ -23,6 +24,8 @@ from nnopt.spec.experiment import RunSettings
 from nnopt.spec.identity import resolved
 from nnopt.spec.metric_names import metric_columns
 from nnopt.spec.strategy import GrowingBatch
+from nnopt.structure.accounts.layers import count_multiply_adds
+from nnopt.structure.distill.asked import Memory
 from nnopt.train.averaging import build_average
 from nnopt.train.clock import Clock
 from nnopt.train.devices import autocast, check_precision, choose_threads, find_device, set_matmul_precision
@@ -62,14 +65,30 @@ class Setup:
         """Its trainable parameters."""
         return self.backward.parameters
 
+    @property
+    def teachers(self) -> list[dict[str, str | int]]:
+        """The networks that it learns from, as summary.json tells of them."""
+        return [] if self.backward.guide is None else self.backward.guide.teachers
+
 
 class DataCache:
-    """Data sets on their devices, the latest few kept: runs of one experiment mostly share one."""
+    """Data sets on their devices, the latest few kept: runs of one experiment mostly share one.
+
+    And what teachers answered to them, in `asked`. Teachers lie below `teachers_in` where that is not the folder that
+    receives the runs.
+    """
 
     KEPT = 2
 
-    def __init__(self) -> None:
+    def __init__(self, teachers_in: Path | None = None) -> None:
+        self.teachers_in = teachers_in
         self._held: dict[str, Dataset] = {}
+        self.asked = Memory()
+
+    @staticmethod
+    def key(settings: RunSettings, device: torch.device) -> str:
+        """Names the data set of `settings` on `device`."""
+        return f"{resolved(settings.data)} {device}"
 
     def get(self, settings: RunSettings, device: torch.device) -> Dataset:
         """The data set of `settings` on `device`.
@@ -77,7 +96,7 @@ class DataCache:
         Raises:
             DataError: it is missing or damaged.
         """
-        key = f"{resolved(settings.data)} {device}"
+        key = self.key(settings, device)
         if key not in self._held:
             while len(self._held) >= self.KEPT:
                 del self._held[next(iter(self._held))]
@@ -168,7 +187,10 @@ def _refitter(setup: Setup, state: TrainState) -> Callable[[nn.Module], None]:
         setup.backward.model = forward_of(settings, model)
         setup.backward.parameters = parameters = parameters_of(settings, model)
         state.optimizer = settings.optimizer.build(parameters)
+        before = state.average
         state.average = build_average(settings.strategy.average, parameters, model, len(setup.data.train))
+        if state.average is not None and before is not None:
+            state.average.go_on_from(before)
 
     return refit
 
@@ -264,30 +286,6 @@ def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) ->
             f"{'a batch' if single == 1 else f'parts of a batch of {single}'} with one sample alone, "
             f"which batch norm cannot train on: take another size{'' if parts == 1 else ' or fewer parts'}"
         ) from error
-
-
-def count_multiply_adds(model: nn.Module, sample: Tensor) -> int:
-    """Multiply-adds of one sample's forward pass through layers with weight matrices or kernels; sample [1, *shape].
-
-    A kernel weight is used once for each place of the output, a matrix weight once. torch's own counter would import
-    its compiler, a second at every start.
-    """
-    total = 0
-
-    def count(layer: nn.Module, _inputs: object, output: object) -> None:
-        nonlocal total
-        weight = getattr(layer, "weight", None)
-        if isinstance(weight, Tensor) and weight.dim() >= 2 and isinstance(output, Tensor):
-            total += weight.numel() * output.numel() // weight.shape[0]
-
-    hooks = [layer.register_forward_hook(count) for layer in model.modules()]
-    try:
-        with torch.no_grad():
-            model(sample)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
 
 
 def check_batch(settings: RunSettings, data: Dataset) -> None:

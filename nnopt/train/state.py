@@ -54,6 +54,14 @@ class Progress:
     last_row: Row | None = None
     bests: dict[str, dict[str, float | int]] = field(default_factory=dict)  # column -> {value, step}
     target: Row | None = None  # where it was reached
+    final_step: int = 0  # of the last change of the network
+    extremes: dict[str, list[float]] = field(default_factory=dict)  # what -> at first, largest so far
+    diagnosis: dict[str, str] = field(default_factory=dict)  # kind -> what was said
+
+    def note_largest(self, what: str, value: float) -> None:
+        """Keeps the first of the values of what is watched, and the largest."""
+        first, largest = self.extremes.get(what, (value, value))
+        self.extremes[what] = [first, max(largest, value)]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,12 @@ from nnopt.train.scaling import LossScaler
 
 class Guide(Protocol):
     """Something besides the targets that a network learns from."""
+
+    teachers: list[dict[str, str | int]]  # who they are: as in summary.json
+
+    def watching(self, network: nn.Module) -> AbstractContextManager[None]:
+        """What the forward pass of `network` is to run in."""
+        ...
 
     def __call__(self, loss: Tensor, outputs: Tensor, inputs: Tensor, rows: Tensor | None) -> Tensor:
         """What is minimised on a batch, 0-dim.
@@ -112,7 +118,8 @@ class Pass:
         return total
 
     def _backward(self, inputs: Tensor, targets: Tensor, weight: float, rows: Tensor | None) -> Tensor:
-        with self.autocast():
+        watching = nullcontext() if self.guide is None else self.guide.watching(self.model)
+        with self.autocast(), watching:
             outputs = self.model(inputs)
         loss = self.loss_function(outputs, targets)
         objective = loss if self.guide is None else self.guide(loss, outputs, inputs, rows)

@@ -8,6 +8,8 @@ from typing import Any
 
 from nnopt.plan import RunSpec
 from nnopt.spec.averages import Swa
+from nnopt.structure.network import count_parameters
+from nnopt.train.accounts import Accounts
 from nnopt.train.environment import machine
 from nnopt.train.setup import Setup
 from nnopt.train.state import Row, TrainState
@@ -22,6 +24,7 @@ def summarise(
     started: str,
     tests: dict[str, Any] | None,
     diverged: dict[str, Any] | None,
+    accounts: Accounts | None = None,
 ) -> dict[str, Any]:
     """The content of summary.json; what a run that failed early never had is left out."""
     summary: dict[str, Any] = {
@@ -46,6 +49,7 @@ def summarise(
     }
     if setup is not None and state is not None:
         summary |= _reached(run, setup, state)
+        summary |= accounts.summary() if accounts is not None else {}
     return summary
 
 
@@ -61,10 +65,13 @@ def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
         "steps": progress.step,
         "samples": progress.samples,
         "epochs": progress.samples / len(setup.data.train),
+        **({} if state.shaping is None else {"final_step": progress.final_step}),
         "gradient_evaluations": progress.gradient_evaluations,
         "memory_peak_bytes": progress.memory_peak_bytes,
+        "diagnosis": list(progress.diagnosis.values()),
         "samples_per_second": progress.samples / seconds if seconds > 0 else None,
-        "parameters": setup.parameters.count,
+        "parameters": count_parameters(state.delivered or state.model),
+        **({"teachers": setup.teachers} if setup.teachers else {}),
         "energy_joules": energy.joules,
         "energy_source": energy.source,
         "energy_reason": energy.reason or None,

@@ -15,9 +15,9 @@ from running import fit_one, prepare
 from torch import nn
 
 from nnopt.errors import DeviceError
+from nnopt.structure.accounts.layers import count_multiply_adds
 from nnopt.train import devices
 from nnopt.train.devices import MULTIPLY_ADDS_FOR_THREADS, choose_threads, find_device
-from nnopt.train.setup import count_multiply_adds
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:

@@ -24,8 +24,10 @@ KEYS = {
     *("schema", "experiment", "variant", "seed", "tags", "notes", "status", "reason", "spec", "spec_hash"),
     *("hash_without_budget", "task", "select", "started", "ended", "diverged", "test", "metrics", "target"),
     *("seconds", "steps", "samples", "epochs", "gradient_evaluations", "memory_peak_bytes", "samples_per_second"),
-    *("parameters", "threads", "device", "data", "bits_promised", "bits_reason"),
+    *("diagnosis", "parameters", "threads", "device", "data", "bits_promised", "bits_reason"),
     *("order", "machine", "energy_joules", "energy_source", "energy_reason"),
+    *("nonzero_parameters", "network_bytes", "multiply_adds", "latency_seconds", "latency_p95_seconds"),
+    *("batch_latency_seconds", "batch_latency_p95_seconds", "inference_samples_per_second", "inference_batch"),
 }
 
 

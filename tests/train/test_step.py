@@ -30,6 +30,7 @@ from nnopt.optim.optimizer import Evaluate
 from nnopt.train import loop
 from nnopt.train.setup import Setup
 from nnopt.train.state import TrainState
+from nnopt.train.warming import warm_up
 
 
 def gradients(setup: Setup, rows: Tensor | None = None) -> dict[str, Tensor]:
@@ -252,7 +253,7 @@ def test_a_compiled_run_follows_the_plain_one_and_its_warm_up_leaves_no_trace(tm
     session = open_session(tmp_path / "compiled", changes | {"strategy": {"compile": True}})
     before = session.state.state_dict()
     before = {name: clone(before[name]) for name in ("model", "optimizer", "generators", "position", "progress")}
-    loop.warm_up(session)
+    warm_up(session)
     after = session.state.state_dict()
     assert_equal(before, {name: after[name] for name in before})
     compiling = session.state.clock.seconds["compile"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from nnopt.structure.network import count_nonzero, count_parameters
 from nnopt.train.judging import evaluate_part
 from nnopt.train.session import Session, flush
+from nnopt.train.shaping.shaping import Shaping
 from nnopt.train.stopping import Stopping
+from nnopt.train.warming import warm_up
 
 
 def advance(session: Session, share: float) -> None:
@@ -17,28 +19,45 @@ def advance(session: Session, share: float) -> None:
     shaping = session.state.shaping
     while shaping is not None and (due := shaping.next_due(share)) is not None:
         operation, index = due
+        if index in operation.quiet:
+            with session.state.clock.account("structure"):
+                operation.change(index)
+            shaping.done += 1
+            continue
         flush(session)
         with session.state.clock.account("structure"):
             before = _validate(session) if operation.judged else {}
+            if share >= 1.0 and operation.reshapes:
+                _adopt_average(session)
             said = operation.change(index)
             shaping.done += 1
             after = _validate(session) if operation.judged else {}
-            _write(session, before, after)
-            _begin_anew(session)
+            _write(session, operation.name, before, after)
+            _begin_anew(session, shaping)
+            if operation.recompiles and share < 1.0:
+                warm_up(session, afresh=True)
         if operation.judged or index == len(operation.shares) - 1:
-            session.say(said)
+            session.put_down(said)
 
 
 def _validate(session: Session) -> dict[str, float]:
     return evaluate_part(session.setup, session.state, "validation").values
 
 
-def _write(session: Session, before: dict[str, float], after: dict[str, float]) -> None:
+def _adopt_average(session: Session) -> None:
+    """The averaged weights become the network's own: tensors are to change their shape, and no update follows."""
+    average = session.state.average
+    if average is not None and average.ready:
+        average.adopt()
+
+
+def _write(session: Session, change: str, before: dict[str, float], after: dict[str, float]) -> None:
     state, progress = session.state, session.state.progress
     network = state.delivered or state.model
-    row: dict[str, float | int | None] = {
+    row: dict[str, float | int | str | None] = {
         "step": progress.step,
         "epoch": progress.samples / len(session.setup.data.train),
+        "change": change,
         "parameters": count_parameters(network),
         "nonzero_parameters": count_nonzero(network),
     }
@@ -48,9 +67,11 @@ def _write(session: Session, before: dict[str, float], after: dict[str, float]) 
     session.tables.add_change(row)
 
 
-def _begin_anew(session: Session) -> None:
+def _begin_anew(session: Session, shaping: Shaping) -> None:
     progress = session.state.progress
     progress.bests = {}
     progress.target = None
-    if session.state.stopping is not None:
+    progress.final_step = progress.step
+    # Once training is over, what ended it is to be known.
+    if session.state.stopping is not None and not shaping.is_past_training:
         session.state.stopping = Stopping(session.state.stopping.spec)

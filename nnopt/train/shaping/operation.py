@@ -53,8 +53,14 @@ class Operation(ABC):
     # Rising; `change(i)` is called once the share `shares[i]` of the budget is used, 0 before the first update and 1
     # after the last.
     shares: tuple[float, ...] = ()
+    # Whether the tensors that train get other shapes, so that optimizer and average begin afresh.
+    reshapes: bool = False
+    # Whether the network computes in another way after a change, so that torch.compile has to begin afresh.
+    recompiles: bool = False
     # Whether validation is measured before and after each change: not for many small ones.
     judged: bool = True
+    # Indices of changes that only take note of something: they have no row, and nothing is said of them.
+    quiet: frozenset[int] = frozenset()
 
     @abstractmethod
     def change(self, index: int) -> str:

@@ -29,8 +29,18 @@ class Shaping:
 
     @property
     def is_final(self) -> bool:
-        """Whether no change is to come, but such as follow training."""
+        """Whether the network that trains now is the last that does: only changes that follow training are to come."""
         return all(share >= 1.0 for share, _, _ in self.agenda[self.done :])
+
+    @property
+    def is_past_training(self) -> bool:
+        """Whether changes that follow training have begun."""
+        return self.done > 0 and self.agenda[self.done - 1][0] >= 1.0
+
+    @property
+    def told(self) -> int:
+        """How many of the changes behind have a row in structure.csv."""
+        return sum(index not in self.operations[order].quiet for _, order, index in self.agenda[: self.done])
 
     @property
     def is_over(self) -> bool:
