@@ -47,7 +47,8 @@ def without_trials(
     kept = [record for record in records if record.folder not in dropped]
     names = dict.fromkeys(one.experiment for one in left_out)
     return kept, [
-        _note(name, left_out, kept) if name in others else _note_on_bests(name, left_out, kept) for name in names
+        _note(name, left_out, kept, files or {}) if name in others else _note_on_bests(name, left_out, kept)
+        for name in names
     ]
 
 
@@ -55,19 +56,27 @@ Bests = dict[str, set[tuple[str, int]]]  # experiment -> variant and number of e
 
 
 def _best_trials(records: Sequence[RunRecord], others: Collection[str], files: Mapping[Path, SearchFile]) -> Bests:
-    """The best trials of searches that have trials alone; a search without any done one is not among them."""
+    """The best trials of searches that have trials alone, of two objectives those on the front.
+
+    A search without any done one is not among them.
+    """
     found: Bests = {}
     for folder, file in files.items():
         members = [record for record in records if experiment_folder(record) == folder]
         if file.experiment in others or not members:
             continue
+        from nnopt.compare.search.front import front_of
         from nnopt.compare.search.summary import best_trial
         from nnopt.compare.search.trials import trials_of
 
         tried = trials_of(members, file)
-        bests = {name: best_trial(trials, file.higher_is_better) for name, trials in tried.items()}
+        if file.against:
+            bests = {name: front_of(trials, file.higher_is_better) for name, trials in tried.items()}
+        else:
+            ones = {name: best_trial(trials, file.higher_is_better) for name, trials in tried.items()}
+            bests = {name: (one,) for name, one in ones.items() if one is not None}
         if any(bests.values()):
-            found[file.experiment] = {(name, best.number) for name, best in bests.items() if best is not None}
+            found[file.experiment] = {(name, best.number) for name, some in bests.items() for best in some}
     return found
 
 
@@ -79,14 +88,18 @@ def _is_among(record: RunRecord, bests: Bests) -> bool:
 
 def _note_on_bests(experiment: str, left_out: Sequence[RunRecord], kept: Sequence[RunRecord]) -> str:
     trials = {(one.variant, one.trial) for one in (*left_out, *kept) if one.experiment == experiment}
+    shown = {(one.variant, one.trial) for one in kept if one.experiment == experiment}
+    is_front = len(shown) > len({variant for variant, _ in shown})
     return (
-        f"Of the search of {experiment} ({len(trials)} trials) the best trial of each variant is shown, and it was "
-        f"chosen by these very runs: its values are too good. `confirm: {{seeds: 5}}` trains winners on fresh seeds; "
-        f"'{experiment}/*/trial-*' names all trials."
+        f"Of the search of {experiment} ({len(trials)} trials) the {'front' if is_front else 'best trial'} of each "
+        f"variant is shown, and it was chosen by these very runs: its values are too good. `confirm: {{seeds: 5}}` "
+        f"trains winners on fresh seeds; '{experiment}/*/trial-*' names all trials."
     )
 
 
-def _note(experiment: str, left_out: Sequence[RunRecord], kept: Sequence[RunRecord]) -> str:
+def _note(
+    experiment: str, left_out: Sequence[RunRecord], kept: Sequence[RunRecord], files: Mapping[Path, SearchFile]
+) -> str:
     """What was searched, where it is seen, and which variants have no runs but trials."""
     of_it = [record for record in left_out if record.experiment == experiment]
     trials = Counter(variant for variant, _ in {(record.variant, record.trial): None for record in of_it})
@@ -95,12 +108,19 @@ def _note(experiment: str, left_out: Sequence[RunRecord], kept: Sequence[RunReco
     each = f", {counts.pop()} of each of {len(trials)} variants" if len(counts) == 1 and len(trials) > 1 else ""
     if len(counts) > 1:
         each = f": {listed([f'{count} of {variant}' for variant, count in trials.items()], MOST_VARIANTS)}"
-    alone = [name for name in trials if all((one.experiment, one.variant) != (experiment, name) for one in kept)]
+    there = {record.variant for record in kept if record.experiment == experiment}
+    alone = [name for name in trials if there.isdisjoint(_names_of(name, experiment, files))]
     waiting = f" Of {listed(alone, MOST_VARIANTS)} there are trials only, so far." if alone else ""
     return (
         f"The search of {experiment} ({total}{each}) led to these settings, so its trials are no rows; --html shows "
         f"it, and {experiment}/{of_it[0].variant}/trial-* names trials to compare.{waiting}"
     )
+
+
+def _names_of(variant: str, experiment: str, files: Mapping[Path, SearchFile]) -> set[str]:
+    """What the runs are called that a variant's search led to: as itself, or as the members of its front."""
+    own = [file for file in files.values() if file.experiment == experiment and variant in file.variants]
+    return {variant, *(label for file in own for label in file.confirmed_as(variant))}
 
 
 def search_files(records: Sequence[RunRecord]) -> tuple[dict[Path, SearchFile], list[str]]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnopt.compare.search.summary import best_trial
 from nnopt.compare.search.trial import Trial
-from nnopt.search.confirm import winner_runs
+from nnopt.plan import RunSpec
+from nnopt.search.confirm import chosen, winner_runs
 from nnopt.search.estimate import Cost, measure, seconds_of
 from nnopt.search.lane import Lane, Subject
 from nnopt.search.ledger import STUDY, Ledger, open_storage
@@ -21,7 +21,7 @@ from nnopt.search.probes import check_space, probes
 from nnopt.search.sweep import SweepOptions, subjects_of
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.store.place import place
-from nnopt.store.search_file import SearchFile
+from nnopt.store.search_file import SearchedVariant, SearchFile
 from nnopt.train.runner import is_finished
 from nnopt.train.setup import DataCache
 
@@ -47,12 +47,13 @@ class VariantPlan:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What is left of a search. `seconds` is about how long it takes with so many jobs."""
+    """What is left of a search. `seconds` is about how long it takes with so many jobs, if no trial is over a limit."""
 
     variants: tuple[VariantPlan, ...]
     seeds_per_trial: int
     jobs: int
     seconds: float
+    limits: Mapping[str, float]
 
 
 def plan_sweep(experiment: ExperimentSpec, options: SweepOptions) -> SweepPlan:
@@ -66,7 +67,7 @@ def plan_sweep(experiment: ExperimentSpec, options: SweepOptions) -> SweepPlan:
     asked = asked_for(experiment)
     before = None if options.fresh else SearchFile.read(folder)
     file = asked if before is None else gone_on_from(before, asked)
-    cache = DataCache()
+    cache = DataCache(options.runs_dir)
     plans = []
     with ExitStack() as stack:
         looked_at = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -76,13 +77,11 @@ def plan_sweep(experiment: ExperimentSpec, options: SweepOptions) -> SweepPlan:
         for subject in subjects_of(experiment, file, options.runs_dir):
             searched = file.variants[subject.variant]
             check_space(subject, searched.space, cache)
-            ledger = Ledger(storage, f"{experiment.name}/{subject.variant}", file.higher_is_better, {})
+            name = f"{experiment.name}/{subject.variant}"
+            ledger = Ledger(storage, name, file.higher_is_better, {}, file.against is not None)
             lane = Lane(subject, searched.rounds, ledger)
             cost, trial = _measured(subject, searched.space, cache)
-            best = best_trial(ledger.trials, file.higher_is_better) if not lane.left else None
-            confirm = winner_runs(subject, best or trial, searched, file.confirm_seeds)
-            if best is not None:
-                confirm = [run for run in confirm if not is_finished(place(run, options.runs_dir))]
+            confirm = _to_confirm(lane, searched, trial, file, options.runs_dir)
             plans.append(
                 VariantPlan(
                     subject.variant,
@@ -96,7 +95,21 @@ def plan_sweep(experiment: ExperimentSpec, options: SweepOptions) -> SweepPlan:
             )
     total = sum(plan.left * plan.trial_seconds + plan.confirm_seconds for plan in plans)
     startup = STARTUP_SECONDS if options.jobs > 1 else 0.0
-    return SweepPlan(tuple(plans), len(search.trial_seeds), options.jobs, startup + total / options.jobs)
+    return SweepPlan(tuple(plans), len(search.trial_seeds), options.jobs, startup + total / options.jobs, file.limits)
+
+
+def _to_confirm(
+    lane: Lane, searched: SearchedVariant, typical: Trial, file: SearchFile, runs_dir: Path
+) -> list[RunSpec]:
+    """The runs on fresh seeds that are left; before the search is over as many as there may be, of a typical trial."""
+    subject = lane.subject
+    winners = chosen(subject, lane.ledger.trials) if not lane.left else ()
+    if winners:
+        runs = [run for one in winners for run in winner_runs(subject, one, searched, file.confirm_seeds)]
+        return [run for run in runs if not is_finished(place(run, runs_dir))]
+    confirm = subject.search.confirm
+    count = confirm.at_most if confirm is not None and file.against is not None else 1
+    return winner_runs(subject, typical, searched, file.confirm_seeds) * count
 
 
 def _measured(subject: Subject, space: Mapping[str, Any], cache: DataCache) -> tuple[Cost, Trial]:

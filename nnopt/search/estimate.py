@@ -18,8 +18,9 @@ from nnopt.spec.strategy import GrowingBatch
 from nnopt.spec.timing import Budget, Every
 from nnopt.train.listener import Listener
 from nnopt.train.runner import Workshop, run_one
-from nnopt.train.setup import DataCache, build
+from nnopt.train.setup import DataCache
 from nnopt.train.signals import StopRequest
+from nnopt.train.teachers import build_with_teachers
 
 SHORT_SECONDS = 0.1  # of updates, to learn how their time grows with the batch
 PIECE_SECONDS = 0.3  # of training in the measured run
@@ -49,7 +50,7 @@ def measure(run: RunSpec, cache: DataCache) -> Cost:
         UsageError: data, model, loss, batch, device or precision do not fit together.
         TrainingError: the measured run failed.
     """
-    steps = Steps(*build(run, cache))
+    steps = Steps(*build_with_teachers(run, cache))
     size = steps.setup.horizon.batch_size(0.0)
     count, _ = steps.count_for(size, PIECE_SECONDS)
     fixed = _fixed_share(steps, size)

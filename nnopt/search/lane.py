@@ -26,6 +26,8 @@ from nnopt.store.record import SUMMARY, RunRecord
 from nnopt.store.search_file import Round
 from nnopt.train import checkpoint
 
+# What a run measures after its training: left out of trials unless they are judged by it.
+TIMED = ("latency", "inference")
 # A trial can be repeated to the bit: a kill may cost it some seconds.
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 # A trial that ended its process this often without a new checkpoint (for want of memory, say) would do so for ever.
@@ -54,7 +56,9 @@ class Subject:
         settings = with_setting(self.settings, trial.setting)
         every = settings.checkpoint.every or Every(seconds=SECONDS_BETWEEN_CHECKPOINTS)
         kept = CheckpointSpec(every=every, best=False)
-        logging = settings.logging.model_copy(update={"layers": False, "latency": False})
+        judged_by = (self.metric, self.search.objective.against or "")
+        is_timed = any(part in name for part in TIMED for name in judged_by)
+        logging = settings.logging.model_copy(update={"layers": False, "latency": is_timed})
         settings = settings.model_copy(update={"checkpoint": kept, "logging": logging, "tuned": None})
         return tuple(self.run(seed, settings, trial) for seed in self.search.trial_seeds)
 
@@ -145,8 +149,8 @@ class Lane:
         space, made = self.rounds[current].space, self._of_round(current)
         known = made[: known_before(self.subject.search, space, len(made))]
         sampler, higher = self.subject.search.sampler, self.subject.higher_is_better
-        first = self.rounds[current].first
-        return self.ledger.add(propose(space, sampler, len(made), known, higher, first), space)
+        first, has_costs = self.rounds[current].first, self.subject.search.objective.against is not None
+        return self.ledger.add(propose(space, sampler, len(made), known, higher, first, has_costs), space)
 
     def is_stuck(self, trial: Trial) -> bool:
         """Whether a trial that is taken up again has ended its process too often without getting further."""

@@ -27,8 +27,14 @@ STUDY = "study.db"
 RESULT = "result"  # user attribute of a finished trial: what Optuna has no column for
 AGAIN = "again"
 TAKEN_UP = "taken_up"
+SIZES = "sizes"  # what its network takes: written down before the trial is trained, and measured once
 # Optuna leaves a diverged trial out of its own statistics, as it does a failed one; the attribute tells them apart.
-STATES = {"done": "COMPLETE", "pruned": "PRUNED", "diverged": "FAIL", "failed": "FAIL", "running": "RUNNING"}
+STATES = {
+    "done": "COMPLETE",
+    "pruned": "PRUNED",
+    **dict.fromkeys(("diverged", "failed", "over"), "FAIL"),
+    "running": "RUNNING",
+}
 
 
 @contextlib.contextmanager
@@ -78,16 +84,29 @@ def database_errors(path: Path) -> Iterator[None]:
 
 
 class Ledger:
-    """The trials of one variant, by number from 0. What it is told is on the disk when the call returns."""
+    """The trials of one variant, by number from 0. What it is told is on the disk when the call returns.
 
-    def __init__(self, storage: RDBStorage, name: str, higher_is_better: bool, about: Mapping[str, Any]) -> None:
+    With `has_costs` a trial has two values: the objective, and its cost, of which less is better.
+    """
+
+    def __init__(
+        self,
+        storage: RDBStorage,
+        name: str,
+        higher_is_better: bool,
+        about: Mapping[str, Any],
+        has_costs: bool = False,
+    ) -> None:
         import optuna
+        from optuna.study import StudyDirection
 
+        objective = StudyDirection.MAXIMIZE if higher_is_better else StudyDirection.MINIMIZE
         self._storage = storage
+        self._has_costs = has_costs
         self.study: Study = optuna.create_study(
             storage=storage,
             study_name=name,
-            direction="maximize" if higher_is_better else "minimize",
+            directions=[objective, *([StudyDirection.MINIMIZE] if has_costs else [])],
             load_if_exists=True,
         )
         self._study_id: int = storage.get_study_id_from_name(name)
@@ -127,6 +146,13 @@ class Ledger:
         storage.set_trial_user_attr(key, TAKEN_UP, {"reached": reached, "times": times + 1})
         return times
 
+    def note_sizes(self, number: int, sizes: Mapping[str, float]) -> Trial:
+        """Writes down what a trial's network takes; the trial with that."""
+        key = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        self._storage.set_trial_user_attr(key, SIZES, dict(sizes))
+        self._trials[number] = dataclasses.replace(self._trials[number], sizes=dict(sizes))
+        return self._trials[number]
+
     def tell(self, trial: Trial, curve: Sequence[float] = ()) -> None:
         """A trial's end; `curve`: the objective's column by evaluation, where trials are pruned by it.
 
@@ -145,9 +171,13 @@ class Ledger:
             "value": trial.value,
             "values": {str(seed): value for seed, value in trial.values.items()},
             "train_seconds": trial.train_seconds,
+            **({"cost": trial.cost} if self._has_costs else {}),
+            **({"excess": trial.excess} if trial.status == "over" else {}),
         }
         storage.set_trial_user_attr(key, RESULT, result)
-        values = [trial.value] if trial.status == "done" and trial.value is not None else None
+        told = [trial.value, *([trial.cost] if self._has_costs else [])]
+        known = [value for value in told if value is not None]
+        values = known if trial.status == "done" and len(known) == len(told) else None
         # One that is done without a value, as where energy cannot be read, is none that Optuna could rank.
         state = "FAIL" if trial.status == "done" and values is None else STATES[trial.status]
         storage.set_trial_state_values(key, TrialState[state], values)
@@ -164,6 +194,7 @@ def _as_trial(found: FrozenTrial) -> Trial:
         setting={key: from_parameter(value) for key, value in found.params.items()},
         status=status,
         again=found.user_attrs.get(AGAIN),
+        sizes=found.user_attrs.get(SIZES) or {},
     )
     if not finished:
         return trial
@@ -172,4 +203,6 @@ def _as_trial(found: FrozenTrial) -> Trial:
         value=result.get("value"),
         values={int(seed): value for seed, value in (result.get("values") or {}).items()},
         train_seconds=float(result.get("train_seconds") or 0.0),
+        cost=result.get("cost"),
+        excess=float(result.get("excess") or 0.0),
     )

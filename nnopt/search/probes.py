@@ -13,6 +13,7 @@ from nnopt.spec.search.grid import combinations, deciding_keys
 from nnopt.spec.search.setting import active_keys, in_short
 from nnopt.train.horizon import Period
 from nnopt.train.setup import DataCache, Setup, build
+from nnopt.train.teachers import check_teachers
 
 MOST = 64  # settings a variant: spaces with many conditions are tried in part
 
@@ -29,7 +30,8 @@ def check_space(subject: Subject, space: Any, cache: DataCache) -> int:
             break
         run: RunSpec = subject.runs(Trial(0, setting, "running"))[0]
         try:
-            setup, _ = build(run, cache)
+            setup, state = build(run, cache)
+            check_teachers(run, setup, state, {}, subject.runs_dir, cache)
         except UsageError as error:
             where = in_short({key: setting[key]} if key else setting)
             raise type(error)(f"variant {subject.variant} with {where}: {error}") from None

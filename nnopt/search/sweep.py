@@ -10,17 +10,18 @@ from pathlib import Path
 from nnopt.compare.comparison import Comparison
 from nnopt.compare.search.files import write_search_files
 from nnopt.compare.search.reported import reported_metric
-from nnopt.compare.search.summary import SearchSummary, best_trial, summarise_search
+from nnopt.compare.search.summary import SearchSummary, best_of, summarise_search
 from nnopt.errors import HeldError, RunsFolderError, UsageError
 from nnopt.plan import Plan, RunSpec
 from nnopt.scale.crew import Crew
 from nnopt.scale.supply import Fixed
-from nnopt.search.confirm import retire, tell_again, winner_runs
+from nnopt.search.confirm import chosen, retire, tell_again, winner_runs
 from nnopt.search.extension import extended
 from nnopt.search.lane import Lane, Subject
 from nnopt.search.ledger import STUDY, Ledger, open_storage
 from nnopt.search.opening import asked_for, gone_on_from, search_of
 from nnopt.search.probes import check_space
+from nnopt.search.sizes import Scales, beyond
 from nnopt.search.supply import Trials
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.store.files import make_folder
@@ -28,7 +29,7 @@ from nnopt.store.find import read_runs, run_folders
 from nnopt.store.lock import RunLock
 from nnopt.store.place import place, set_aside
 from nnopt.store.record import RunRecord
-from nnopt.store.search_file import ADVICE, SEARCH, SearchFile, Winner
+from nnopt.store.search_file import ADVICE, SEARCH, SearchFile, Sized, Winner
 from nnopt.track.tracking import check_installed
 from nnopt.train.devices import cores
 from nnopt.train.experiment import BAD, Options
@@ -151,7 +152,7 @@ class _Sweep:
                 if self.options.extend:
                     lanes = self._extend(lanes, storage)
                 winners = self._choose(lanes)
-                has_failures = any(_has_failed(lane) for lane in lanes)
+                has_failures = any(_has_failed(lane, self.file) for lane in lanes)
             confirmed = self._confirm(winners)
         summary = self._summary()
         written = write_search_files(summary, self.folder)
@@ -169,14 +170,22 @@ class _Sweep:
     def _lane(self, subject: Subject, storage: object) -> Lane:
         about = {"variant": subject.variant, "metric": self.file.metric, "search": self.file.search}
         name = f"{self.experiment.name}/{subject.variant}"
-        ledger = Ledger(storage, name, self.file.higher_is_better, about)  # type: ignore[arg-type]
+        has_costs = self.file.against is not None
+        ledger = Ledger(storage, name, self.file.higher_is_better, about, has_costs)  # type: ignore[arg-type]
         return Lane(subject, self.file.variants[subject.variant].rounds, ledger)
 
     def _search(self, lanes: list[Lane]) -> None:
-        trials = Trials(lanes, self.file, self.listener)
-        if trials.total:
-            self.more(trials.total)
-            self.crew.carry_out(trials)
+        scales = Scales(self.cache, self.how.most_threads)
+        trials = Trials(lanes, self.file, self.listener, scales, self.stop)
+        try:
+            if trials.total:
+                self.more(trials.total)
+                self.crew.carry_out(trials)
+        finally:  # also after an interruption: the tables tell of trials without a folder by this file
+            if self.file.limits:
+                for lane in lanes:
+                    self.file = self.file.with_variant(lane.subject.variant, sized=_sized(lane, self.file))
+                self.file.write(self.folder)
 
     def _extend(self, lanes: list[Lane], storage: object) -> list[Lane]:
         if self.file.is_extending:
@@ -197,21 +206,25 @@ class _Sweep:
         return lanes
 
     def _choose(self, lanes: list[Lane]) -> dict[str, list[RunSpec]]:
-        """The runs of each variant's winner; runs that confirmed another one are set aside."""
+        """The runs of each variant's winner, or of its front; runs that confirmed others are set aside."""
         seeds = self.file.confirm_seeds
-        chosen: dict[str, list[RunSpec]] = {}
+        found: dict[str, list[RunSpec]] = {}
         for lane in lanes:
-            name, best = lane.subject.variant, best_trial(lane.ledger.trials, self.file.higher_is_better)
-            if best is None or not seeds:
+            name, trials = lane.subject.variant, chosen(lane.subject, lane.ledger.trials)
+            if not trials:
                 continue
-            runs = winner_runs(lane.subject, best, self.file.variants[name], seeds)
-            winner = Winner(best.number, runs[0].hash)
-            for moved in retire(self.file, name, winner, self.options.runs_dir):
-                self.listener.note(f"{self.experiment.name}/{name}", f"another trial won: a run was moved to {moved}")
-            self.file = self.file.with_variant(name, winner=winner)
-            chosen[name] = runs
+            confirming = [winner_runs(lane.subject, one, self.file.variants[name], seeds) for one in trials]
+            winners = tuple(Winner(one.number, runs[0].hash) for one, runs in zip(trials, confirming, strict=True))
+            for moved in retire(self.file, name, winners, self.options.runs_dir):
+                why = "another trial won" if self.file.against is None else "another trial took its place on the front"
+                self.listener.note(f"{self.experiment.name}/{name}", f"{why}: a run was moved to {moved}")
+            kept = {"winner": winners[0]} if self.file.against is None else {"front": winners}
+            self.file = self.file.with_variant(name, **kept)
+            found |= {runs[0].variant: runs for runs in confirming}
         self.file.write(self.folder)
-        return chosen
+        if self.file.against is None:
+            return found
+        return {name: [replace(run, order=order) for run in runs] for order, (name, runs) in enumerate(found.items())}
 
     def _confirm(self, winners: dict[str, list[RunSpec]]) -> list[RunRecord]:
         """Trains winners on the fresh seeds, all variants with the first before any with the second."""
@@ -231,9 +244,18 @@ class _Sweep:
         return summarise_search(self.file, records)
 
 
-def _has_failed(lane: Lane) -> bool:
+def _sized(lane: Lane, file: SearchFile) -> tuple[Sized, ...]:
+    """The trials of a lane that were held against the limits."""
+    return tuple(
+        Sized(trial.number, dict(trial.setting), dict(trial.sizes), beyond(trial.sizes, file.limits) > 0)
+        for trial in lane.ledger.trials
+        if trial.sizes
+    )
+
+
+def _has_failed(lane: Lane, file: SearchFile) -> bool:
     """Whether no trial came to a value, or one failed whose setting was not tried again since."""
     trials = lane.ledger.trials
     again = {trial.again for trial in trials}
-    nothing = best_trial(trials, lane.subject.higher_is_better) is None
+    nothing = best_of(trials, file) is None
     return nothing or any(trial.status == "failed" for trial in trials if trial.number not in again)

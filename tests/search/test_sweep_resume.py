@@ -28,6 +28,16 @@ SAMPLERS: dict[str, dict[str, Any]] = {
             "at_once": 2,
         }
     },
+    "two objectives within a limit": {
+        "search": {
+            "sampler": {"kind": "tpe", "startup_trials": 2},
+            "space": {"optimizer.lr": {"log": [1e-2, 3]}, "model.hidden.0": {"int": [2, 64], "log": True}},
+            "objective": {"against": "parameters"},
+            "limits": {"parameters": 3000},
+            "confirm": {"seeds": 1, "at_most": 2},
+            "at_once": 2,
+        }
+    },
 }
 
 

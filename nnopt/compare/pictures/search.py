@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from nnopt.compare.pictures.figure import MOST_LINES, limits, new_figure, plain, style, write_picture
 from nnopt.compare.search.expected import ExpectedBest
 from nnopt.compare.search.sensitivity import RatePoint, Sensitivity
-from nnopt.compare.search.summary import SearchSummary, VariantSearch
+from nnopt.compare.search.summary import Estimate, SearchSummary, VariantSearch
+from nnopt.compare.search.trial import Trial
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -28,20 +29,24 @@ RANGE_HEIGHT = 0.03  # of the panel, for each range
 def plot_search(summary: SearchSummary, path: Path) -> None:
     """Draws the search, 1200 pixels wide: PNG, SVG or PDF by the suffix of `path`.
 
-    Above, each trial against its learning rate, with the line through the best of each rate and the range within
-    1 % of the best at its foot; a trial that diverged is a cross at the edge. Below, the expected best of n trials
-    with nine of ten draws, against n and against the seconds they take; where the sampler learns, the best so far as
-    a thin line beside it. The first 21 variants are drawn.
+    Above, with two objectives, each trial against its cost with the front, and those of it that were trained again with
+    their intervals on fresh seeds. Then each trial against its learning rate, with the line through the best of
+    each rate and the range within 1 % of the best at its foot; a trial that diverged is a cross at the edge. Below, the
+    expected best of n trials with nine of ten draws, against n and against the seconds they take; where the sampler
+    learns, the best so far as a thin line beside it. The first 21 variants are drawn.
 
     Raises:
         DiskError: the file cannot be written.
     """
     variants = summary.variants[:MOST_LINES]
     has_rates = any(one.sensitivity for one in variants)
-    mosaic = "rr;ts" if has_rates else "ts"  # rates; trials, seconds
+    has_front = summary.against is not None
+    mosaic = "".join([*(["ff;"] if has_front else []), *(["rr;"] if has_rates else []), "ts"])  # front; rates; ...
     handles = _legend(summary, variants)
-    figure = new_figure(12, 4.2 * (1 + has_rates) + 0.3 + 0.25 * -(-len(handles) // LEGEND_COLUMNS))
+    figure = new_figure(12, 4.2 * (1 + has_rates + has_front) + 0.3 + 0.25 * -(-len(handles) // LEGEND_COLUMNS))
     panels = figure.subplot_mosaic(mosaic)
+    if has_front:
+        _draw_front(panels["f"], summary, variants)
     if has_rates:
         _draw_rates(panels["r"], summary, variants)
     _draw_expected(panels["t"], summary, variants, lambda found: list(map(float, found.trials)))
@@ -50,6 +55,44 @@ def plot_search(summary: SearchSummary, path: Path) -> None:
     panels["s"].set_xlabel("training seconds")
     figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
     write_picture(figure, path)
+
+
+def _draw_front(axes: Axes, summary: SearchSummary, variants: Sequence[VariantSearch]) -> None:
+    """Every trial with a value against its cost, the front as steps, and its members on fresh seeds."""
+    plain(axes, f"{summary.metric} against {summary.against}")
+    axes.set_xlabel(str(summary.against))
+    tried = [_paid(one.trials) for one in variants]
+    fronts = [_paid([member.trial for member in one.front]) for one in variants]
+    again = [_on_fresh_seeds(one) for one in variants]
+    costs = [cost for places in tried for cost in places[0]]
+    values = [value for places in tried for value in places[1]]
+    if costs and max(costs) > LOG_FROM * min(costs) > 0:
+        _by_factors(axes)
+    is_log = _is_log(values, summary.higher_is_better)
+    axes.set_yscale("log" if is_log else "linear")
+    shown = _near_the_best(values, summary.higher_is_better)
+    shown += [value for places in fronts for value in places[1]] + [found.mean for one in again for _, found in one]
+    axes.set_ylim(*limits(shown, is_log))
+    for place, (trials, front, estimates) in enumerate(zip(tried, fronts, again, strict=True)):
+        colour, dashes = style(place)
+        axes.plot(*trials, linestyle="", marker="o", markersize=4, color=colour, alpha=0.4)
+        axes.step(*front, where="post", color=colour, linestyle=dashes, linewidth=1.8, marker="o", markersize=6)
+        for cost, found in estimates:
+            low, high = (found.interval.low, found.interval.high) if found.interval else (found.mean, found.mean)
+            axes.plot([cost], [found.mean], color=colour, marker="D", markersize=7)
+            axes.plot([cost, cost], [low, high], color=colour, marker="_", linewidth=1.2)
+
+
+def _paid(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
+    """Costs and values of the trials that have both."""
+    pairs = [(one.cost, one.value) for one in trials if one.cost is not None and one.value is not None]
+    return [cost for cost, _ in pairs], [value for _, value in pairs]
+
+
+def _on_fresh_seeds(one: VariantSearch) -> list[tuple[float, Estimate]]:
+    """The cost of each member of a front that was trained again, and the objective there."""
+    again = [member for member in one.front if member.confirmed and member.estimates]
+    return [(member.trial.cost, member.estimates[0]) for member in again if member.trial.cost is not None]
 
 
 def _draw_rates(axes: Axes, summary: SearchSummary, variants: Sequence[VariantSearch]) -> None:
@@ -123,12 +166,7 @@ def _draw_expected(
     axes.set_ylim(*limits(values, is_log))
     x_values = [x for _, one in found for x in x_of(one)]
     if x_values and max(x_values) > MANY_TRIALS * min(x_values) > 0:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _by_factors(axes)
     if not found:
         axes.text(0.5, 0.5, "no trial has a value", ha="center", transform=axes.transAxes)
     for (colour, dashes), one in found:
@@ -139,6 +177,16 @@ def _draw_expected(
         if summary.learns:
             so_far = [math.nan if value is None else value for value in one.so_far]
             axes.step(x, so_far, where="post", color=colour, linestyle=dashes, linewidth=0.9)
+
+
+def _by_factors(axes: Axes) -> None:
+    """Makes the horizontal axis logarithmic, with plain numbers at 1, 2, 5, 10, ..."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _shown(found: Sequence[tuple[object, ExpectedBest]], higher_is_better: bool) -> list[float]:
@@ -165,6 +213,8 @@ def _legend(summary: SearchSummary, variants: Sequence[VariantSearch]) -> list[A
         lost = one.counts.get("diverged", 0)
         label = f"{one.variant} ({lost} of {len(one.trials)} diverged)" if lost else one.variant
         handles.append(Line2D([], [], color=colour, linestyle=dashes, linewidth=1.8, label=label))
+    if any(member.confirmed for one in variants for member in one.front):
+        handles.append(Line2D([], [], color="grey", linestyle="", marker="D", label="on fresh seeds (95 %)"))
     rates = [one.sensitivity for one in variants if one.sensitivity]
     if rates:
         handles.append(Line2D([], [], color="grey", linewidth=4, alpha=0.6, label="within 1 % of the best"))

@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from nnopt.compare.comparison import Comparison
+from nnopt.compare.cost import LATENCIES, shown_costs
 from nnopt.compare.pictures.figure import MOST_LINES
 from nnopt.compare.report.charts import controls, figure, select
 from nnopt.compare.report.lists import shorten
 from nnopt.compare.report.look import legend, look
 from nnopt.compare.report.markup import Markup, element, section, sentences, table
-from nnopt.compare.text import ABSENT, listed, show_bytes, show_quantity, show_spread
+from nnopt.compare.text import ABSENT, listed, show_bytes, show_milliseconds, show_quantity, show_spread
 
 TITLES = {
     "train_seconds": "training seconds",
     "memory_peak_bytes": "peak memory in bytes",
     "parameters": "parameters",
+    "nonzero_parameters": "parameters that are not 0",
+    "network_bytes": "bytes of the network's file",
+    "multiply_adds": "multiply-adds for a sample",
+    "latency_seconds": "seconds for one sample",
+    "batch_latency_seconds": "seconds for a batch",
     "energy_joules": "energy in joules",
 }
 SCALES = {"linear": "linear", "log": "logarithmic"}
@@ -24,9 +30,8 @@ SCALES = {"linear": "linear", "log": "logarithmic"}
 def cost_part(comparison: Comparison) -> tuple[Markup, dict[str, Any]]:
     """The section, and what its script reads."""
     points = comparison.costs
-    axes = {
-        name: TITLES.get(name, name.replace("_", " ")) for name in dict.fromkeys(c for p in points for c in p.costs)
-    }
+    shown = shown_costs(comparison.rows)
+    axes = {name: TITLES.get(name, name.replace("_", " ")) for name in shown if any(name in p.costs for p in points)}
     if not points or not axes:
         return section("cost", "Cost", element("p", f"No variant has both a {comparison.metric} and a cost.")), {}
     places = {row.label: place for place, row in enumerate(comparison.rows)}
@@ -74,7 +79,7 @@ def cost_part(comparison: Comparison) -> tuple[Markup, dict[str, Any]]:
                 **look(places[point.label]),
                 "quality": shorten(point.quality.mean),
                 "sd": shorten(point.quality.sd),
-                "costs": {axis: shorten(cost) for axis, cost in point.costs.items()},
+                "costs": {axis: shorten(point.costs[axis]) for axis in axes if axis in point.costs},
                 "front": sorted(point.front),
             }
             for point in drawn
@@ -86,5 +91,8 @@ def cost_part(comparison: Comparison) -> tuple[Markup, dict[str, Any]]:
 def _cell(cost: float | None, axis: str, is_on_front: bool) -> str:
     if cost is None:
         return ABSENT
-    shown = show_bytes(int(cost)) if axis.endswith("_bytes") else show_quantity(cost)
+    if axis in LATENCIES:
+        shown = show_milliseconds(cost)
+    else:
+        shown = show_bytes(int(cost)) if axis.endswith("_bytes") else show_quantity(cost)
     return f"{shown} ★" if is_on_front else shown

@@ -1,4 +1,4 @@
-// Searches: best of n trials, sensitivity to the learning rate, every trial as a line over its keys.
+// Searches: the front of two objectives, best of n trials, sensitivity to the learning rate, every trial as a line over its keys.
 
 const NEAR_SHARE = 0.5; // of the trials that have a value lie within the axis where it is cut
 const ROOM = 92; // CSS pixels that an upright axis of a key needs
@@ -112,6 +112,40 @@ function drawRate(search, name) {
   plot(name, traces, axis("learning rate", "log", {}), valueAxis(search, range));
   const said = shown.slice(0, 8).map((one) => `${one.label}: ${one.rate.sentence}`);
   caption(name, `${search.metric} against the learning rate. ${said.join("; ") || "No variant is shown"}.`);
+}
+
+function drawFront(search, name) {
+  const shown = ticked(name, search.groups.filter((one) => one.front));
+  const ends = shown.flatMap(({ front }) => [...front.members.value, ...front.members.low, ...front.members.high]);
+  const values = [...shown.flatMap((one) => one.front.trials.value), ...ends];
+  const near = limits(ends, "linear");
+  const range = chosen(`${name}-height`) === "near" && near ? near : heights(search, shown, values, false);
+  const traces = [];
+  for (const one of shown) {
+    const { trials, members } = one.front;
+    const word = (number) => `${plain(one.label)}, trial ${number}<br>${plain(settingOf(one, number))}`;
+    const told = (set, at) => `${word(set.number[at])}<br>${plain(search.against)} ${show(set.cost[at])}<br>${plain(search.metric)} ${show(set.value[at])}`;
+    const line = { color: lineColour(one), dash: one.dash, width: 2, shape: "hv" };
+    const dots = (set, more) => ({ type: "scatter", x: set.cost, y: set.value, text: set.number.map((_, at) => told(set, at)), hoverinfo: "text", ...more });
+    traces.push(dots(trials, { mode: "markers", marker: { color: faded(lineColour(one), 0.4), size: 6 }, meta: "trials" }));
+    traces.push(dots(members, { mode: "lines+markers", line, marker: { color: lineColour(one), symbol: one.marker, size: 8 }, meta: "front" }));
+    const again = members.number.map((_, at) => at).filter((at) => finite(members.again[at]));
+    const reach = (end) => again.map((at) => (finite(members[end][at]) ? Math.abs(members[end][at] - members.again[at]) : 0));
+    traces.push({
+      type: "scatter",
+      mode: "markers",
+      x: again.map((at) => members.cost[at]),
+      y: again.map((at) => members.again[at]),
+      error_y: { type: "data", symmetric: false, array: reach("high"), arrayminus: reach("low"), color: lineColour(one) },
+      marker: { color: lineColour(one), symbol: "diamond", size: 10 },
+      text: again.map((at) => `${plain(members.name[at])} on fresh seeds<br>${plain(search.metric)} ${show(members.again[at])}`),
+      hoverinfo: "text",
+      meta: "again",
+    });
+  }
+  plot(name, traces, axis(search.against, chosen(`${name}-scale`), {}), valueAxis(search, range));
+  const best = shown.slice(0, 8).map(({ label, front }) => `${label} ${show(front.members.value.at(-1))} at ${show(front.members.cost.at(-1))}`);
+  caption(name, `The front of ${search.metric} against ${search.against}; its best: ${best.join(", ") || "no variant"}.`);
 }
 
 // What a trial set, in words: `optimizer.lr 0.1, model.activation relu`.
@@ -241,8 +275,13 @@ function fillTrials(search, one, name) {
 }
 
 (data.search || []).forEach((search, number) => {
-  const controls = { best: ["axis", "line", "height"], rate: ["points", "height"], keys: ["variant", "strong"] };
-  const drawn = { best: drawBest, rate: drawRate, keys: drawKeys };
+  const controls = {
+    front: ["scale", "height"],
+    best: ["axis", "line", "height"],
+    rate: ["points", "height"],
+    keys: ["variant", "strong"],
+  };
+  const drawn = { front: drawFront, best: drawBest, rate: drawRate, keys: drawKeys };
   for (const [kind, names] of Object.entries(controls)) {
     const name = `search-${kind}-${number}`;
     if (!byId(`plot-${name}`)) continue;

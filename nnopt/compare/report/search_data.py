@@ -21,12 +21,14 @@ def search_data(summary: SearchSummary, variants: Sequence[VariantSearch], lines
     return {
         "metric": summary.metric,
         "higher": summary.higher_is_better,
+        "against": summary.against,
         "groups": [
             {
                 "label": one.variant,
                 **look(line),
                 "found": _found(one.expected_best) if one.expected_best else None,
                 "rate": _rate(one.sensitivity) if one.sensitivity else None,
+                "front": _front(one) if one.front else None,
                 "keys": [_key(key, domain) for key, domain in one.space.items()],
                 "trials": _trials(one.trials, one.space),
             }
@@ -38,6 +40,28 @@ def search_data(summary: SearchSummary, variants: Sequence[VariantSearch], lines
 def _found(best: ExpectedBest) -> dict[str, Any]:
     names = ("trials", "seconds", "expected", "low", "high", "so_far")
     return {name: [shorten(value) for value in getattr(best, name)] for name in names}
+
+
+def _front(one: VariantSearch) -> dict[str, Any]:
+    """Trials and what they cost, and the members of the front; `again` is their mean on fresh seeds."""
+    known = [trial for trial in one.trials if trial.value is not None and trial.cost is not None]
+    again = [member.estimates[0] if member.confirmed and member.estimates else None for member in one.front]
+    return {
+        "trials": {
+            "number": [trial.number for trial in known],
+            "cost": [shorten(trial.cost) for trial in known],
+            "value": [shorten(trial.value) for trial in known],
+        },
+        "members": {
+            "number": [member.trial.number for member in one.front],
+            "cost": [shorten(member.trial.cost) for member in one.front],
+            "value": [shorten(member.trial.value) for member in one.front],
+            "name": [member.name for member in one.front],
+            "again": [shorten(found.mean) if found else None for found in again],
+            "low": [shorten(found.interval.low) if found and found.interval else None for found in again],
+            "high": [shorten(found.interval.high) if found and found.interval else None for found in again],
+        },
+    }
 
 
 def _rate(found: Sensitivity) -> dict[str, Any]:

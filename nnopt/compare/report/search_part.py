@@ -13,6 +13,7 @@ from nnopt.compare.report.markup import Markup, element, join, section, sentence
 from nnopt.compare.report.search_data import search_data
 from nnopt.compare.report.search_tables import (
     best_table,
+    front_table,
     importance_tables,
     rates_table,
     settings_table,
@@ -21,10 +22,12 @@ from nnopt.compare.report.search_tables import (
 )
 from nnopt.compare.search.summary import SearchSummary, VariantSearch
 from nnopt.compare.text import grouped, listed
+from nnopt.spec.search.limits import limits_in_words
 
 HEIGHTS = {"near": "near the best", "all": "all values"}
 COSTS = {"trials": "trials", "seconds": "training seconds"}
 FOUND = {"expected": "expected best of n draws", "so_far": "best so far, as they came"}
+SCALES = {"log": "factors", "linear": "even"}
 POINTS = {"points": "every trial", "lines": "the lines alone"}
 STRONG = {"0.1": "the best tenth", "0.25": "the best quarter", "0.5": "the better half", "lost": "without a value"}
 MOST_SEEDS = 8
@@ -63,15 +66,42 @@ def _search(summary: SearchSummary, number: int, lines: list[int], of: str) -> l
         element("p", what_was_searched(summary)),
         element("ul", *warned, class_="findings") if warned else Markup(),
         sentences(summary.notes, class_="notes"),
-        heading("winners"),
-        winners_table(summary),
-        settings_table(summary),
+        *_winners(summary, number, drawn, heading),
         trials_table(summary),
         *_found(summary, number, drawn, heading),
         *_rates(summary, number, drawn, heading),
         *_matters(summary, number, heading),
         *_trials(summary, number, drawn, heading),
         sentences([f"The first {len(drawn)} variants are drawn, {more} more are not."]) if more else Markup(),
+    ]
+
+
+def _winners(summary: SearchSummary, number: int, drawn: Mapping[int, VariantSearch], heading: Heading) -> list[Markup]:
+    """What came of it: the best of each variant, or where there are two objectives the front."""
+    if summary.against is None:
+        return [heading("winners"), winners_table(summary), settings_table(summary)]
+    known = {line: one for line, one in drawn.items() if one.front}
+    if not known:
+        return []
+    name = f"search-front-{number}"
+    choice = controls(
+        select(f"{name}-scale", "Horizontal axis", SCALES),
+        select(f"{name}-height", "Vertical axis", HEIGHTS),
+        label="Front",
+    )
+    ends = [
+        f"{one.variant} {one.front[-1].trial.value:.4g} at {one.front[-1].trial.cost:,.4g}" for one in known.values()
+    ]
+    text = f"The front of {summary.metric} against {summary.against}; its best: {listed(ends, MOST_SEEDS)}."
+    hint = (
+        "Every small marker is a trial, the line joins those that nothing tried beats in both. A diamond is the mean "
+        "of a member on fresh seeds with its 95 % interval: what it came to in the search is too good on average."
+    )
+    boxes = legend(name, [one.variant for one in known.values()], list(known))
+    return [
+        heading("the front"),
+        element("p", hint, class_="hint"),
+        figure(name, text, choice, boxes, front_table(summary)),
     ]
 
 
@@ -87,11 +117,14 @@ def what_was_searched(summary: SearchSummary) -> str:
         f"{number} trials {each}, proposed by the {sampler} sampler"
         + (f" and cut short by {prune.replace('_', ' ')}" if prune else "")
         + f", judged by {summary.metric} ({'more' if summary.higher_is_better else 'less'} is better)"
+        + (f" against {summary.against}" if summary.against else "")
+        + (f", trained only with {limits_in_words(summary.limits)}" if summary.limits else "")
         + (f" over {_seeds(seeds)}" if seeds else "")
     ]
     fresh = sorted({record.seed for one in summary.variants for record in one.confirmed})
     if fresh:
-        said.append(f"Winners were trained again on {_seeds(fresh)}: only those runs are in the results above")
+        who = "Members of the front" if summary.against else "Winners"
+        said.append(f"{who} were trained again on {_seeds(fresh)}: only those runs are in the results above")
     return ". ".join(said) + "."
 
 

@@ -8,6 +8,7 @@ from nnopt.compare.report.markup import Markup, element, join, table
 from nnopt.compare.search.importance import KeyImportance
 from nnopt.compare.search.summary import Estimate, SearchSummary, VariantSearch
 from nnopt.compare.text import ABSENT, show_quantity, show_value
+from nnopt.spec.search.limits import size_in_words
 
 SHOWN_TRIALS = (1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 300, 500, 1000)
 BAR_WIDTH, BAR_HEIGHT = 160, 18
@@ -37,6 +38,33 @@ def winners_table(summary: SearchSummary) -> Markup:
     return table(caption, titles, rows)
 
 
+def front_table(summary: SearchSummary) -> Markup:
+    """The members of each front: what they cost, what they came to in the search and on fresh seeds, and their keys."""
+    rows = [(one, member) for one in summary.variants for member in one.front]
+    names = list(dict.fromkeys(found.name for _, member in rows if member.confirmed for found in member.estimates))
+    keys = list(dict.fromkeys(key for one in summary.variants for key in one.space))
+    titles = ["variant", "trial", str(summary.against), f"{summary.metric} in the search"]
+    titles += [*(f"{name}, fresh seeds" for name in names), *keys]
+    cells = []
+    for one, member in rows:
+        again = {found.name: found for found in member.estimates} if member.confirmed else {}
+        cells.append(
+            [
+                member.name or one.variant,
+                str(member.trial.number),
+                size_in_words(member.trial.cost or 0.0),
+                _number(member.trial.value),
+                *(_estimate(again.get(name)) for name in names),
+                *(show_value(member.trial.setting, key) for key in keys),
+            ]
+        )
+    caption = (
+        f"The front of {summary.metric} against {summary.against}: what nothing tried beats in both; those with a name "
+        "of their own were trained again, and in brackets are 95 % intervals over their seeds"
+    )
+    return table(caption, titles, cells) if rows else Markup()
+
+
 def settings_table(summary: SearchSummary) -> Markup:
     """What the best trial of each variant sets, a row a key."""
     known = {one.variant: one.best.setting for one in summary.variants if one.best}
@@ -47,7 +75,11 @@ def settings_table(summary: SearchSummary) -> Markup:
 
 def trials_table(summary: SearchSummary) -> Markup:
     """What became of the trials."""
-    others = [name for name in ("pruned", "failed", "running") if any(one.counts.get(name) for one in summary.variants)]
+    others = [
+        name
+        for name in ("over", "pruned", "failed", "running")
+        if any(one.counts.get(name) for one in summary.variants)
+    ]
     titles = ["variant", "trials", "done", *others, "diverged", "training seconds"]
     rows = []
     for one in summary.variants:

@@ -11,7 +11,8 @@ from nnopt.compare.ranges import End, end_of_range, wider_range
 from nnopt.compare.search.trial import Trial
 from nnopt.spec.search.domains import Choice, Domain, IntRange, NumberDomain
 
-SHOWS = ("done", "pruned", "diverged")  # how good a setting is; one whose worker failed shows nothing
+# How good a setting is, or that it is not allowed; one whose worker failed shows nothing.
+SHOWS = ("done", "pruned", "diverged", "over")
 FEWEST_VALUES = 3  # of two one is always the largest
 EXTREMES: dict[End, str] = {"lower": "smaller", "upper": "larger"}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nnopt.compare.search.summary import SearchSummary
-from nnopt.compare.tables import search as tables
+from nnopt.compare.tables import search_rows as tables
+from nnopt.compare.tables.search import search_markdown
 from nnopt.store.files import write_whole
 
 PICTURE = "search.png"
@@ -29,7 +30,7 @@ def write_search_files(summary: SearchSummary, folder: Path) -> list[Path]:
         "expected_best": tables.expected_rows(summary),
     }
     texts = {f"{name}.csv": tables.to_csv(of, tables.HEADERS.get(name, ())) for name, of in rows.items()}
-    texts["search.md"] = tables.search_markdown(summary)
+    texts["search.md"] = search_markdown(summary)
     for name, text in texts.items():
         write_whole(folder / name, text)
     plot_search(summary, folder / PICTURE)

@@ -22,10 +22,10 @@ def reported_metric(objective: str, records: Sequence[RunRecord]) -> str:
 def metric_of_winners(files: Iterable[SearchFile], records: Sequence[RunRecord]) -> str | None:
     """The measure that all `records` are reported by, where each confirms a winner; else None."""
     winners = {
-        (file.experiment, name, searched.winner.spec_hash): file.metric
+        (file.experiment, label, winner.spec_hash): file.metric
         for file in files
-        for name, searched in file.variants.items()
-        if searched.winner is not None
+        for name in file.variants
+        for label, winner in file.confirmed_as(name).items()
     }
     found = {
         None if record.trial is not None else winners.get((record.experiment, record.variant, record.spec_hash))

@@ -14,6 +14,7 @@ from nnopt.compare.measures import Measure, column_measure, find_measure, test_o
 from nnopt.compare.screen import readable
 from nnopt.compare.search.edges import Edge, ends_of_choices, find_edges
 from nnopt.compare.search.expected import ExpectedBest, expected_best
+from nnopt.compare.search.front import front_of
 from nnopt.compare.search.importance import Importance, importance
 from nnopt.compare.search.sensitivity import RATE, Sensitivity, sensitivity
 from nnopt.compare.search.trial import Trial
@@ -23,9 +24,10 @@ from nnopt.compare.statistics.difference import Interval
 from nnopt.compare.statistics.proportion import success_rate
 from nnopt.compare.text import listed
 from nnopt.spec.search.domains import Domain, NumberDomain
+from nnopt.spec.search.limits import limits_in_words, size_in_words
 from nnopt.spec.search.samplers import SAMPLERS, SamplerSpec
 from nnopt.store.record import RunRecord
-from nnopt.store.search_file import SearchedVariant, SearchFile
+from nnopt.store.search_file import SearchedVariant, SearchFile, Winner
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Member:
+    """A trial on a Pareto front. `name` is what it was confirmed as, None where it was not, or is not yet.
+
+    `estimates` are over the runs that confirm it, as those of a variant are.
+    """
+
+    trial: Trial
+    name: str | None
+    confirmed: tuple[RunRecord, ...]
+    estimates: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True)
 class VariantSearch:
     """What was searched for one variant, and what came of it.
 
@@ -57,6 +72,8 @@ class VariantSearch:
     of the trials that came to an end by themselves. `confirmed` are the runs of the best setting on fresh seeds, and
     `estimates` what they came to: the objective, and its metric on test data. Without them `estimates` has the
     objective over the best trial's own seeds, which chose it: that is too good.
+
+    With two objectives `front` has what nothing else beats in both, from the cheapest on, and `best` is its last.
     """
 
     variant: str
@@ -73,6 +90,7 @@ class VariantSearch:
     confirmed: tuple[RunRecord, ...]
     estimates: tuple[Estimate, ...]
     warnings: tuple[str, ...]
+    front: tuple[Member, ...] = ()
 
     @property
     def is_confirmed(self) -> bool:
@@ -110,6 +128,16 @@ class SearchSummary:
         return all(variant.is_confirmed for variant in self.variants)
 
     @property
+    def against(self) -> str | None:
+        """The second objective, of which less is better; None where there is one alone."""
+        return (self.search.get("objective") or {}).get("against")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Quantity -> what a network may take of it at most."""
+        return dict(self.search.get("limits") or {})
+
+    @property
     def learns(self) -> bool:
         """Whether later trials were proposed from what earlier ones came to."""
         sampler = SAMPLERS.named().get(str((self.search.get("sampler") or {}).get("kind")))
@@ -131,7 +159,7 @@ def summarise_search(file: SearchFile, records: Sequence[RunRecord]) -> SearchSu
     trials = trials_of(kept, file)
     named = sorted(file.variants.items(), key=lambda item: item[1].order)
     variants = tuple(
-        _of_variant(file, name, searched, trials.get(name, ()), [record for record in kept if record.variant == name])
+        _of_variant(file, name, searched, trials.get(name, ()), _records_of(name, file, kept))
         for name, searched in named
     )
     found = SearchSummary(file.experiment, file.metric, file.higher_is_better, file.search, variants, notes=())
@@ -145,19 +173,34 @@ def best_trial(trials: Sequence[Trial], higher_is_better: bool) -> Trial | None:
     return max(done, key=lambda one: one[:2])[2] if done else None
 
 
+def _records_of(name: str, file: SearchFile, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs of a variant, and those that confirm members of its front."""
+    names = {name, *file.confirmed_as(name)}
+    return [record for record in records if record.variant in names]
+
+
+def best_of(trials: Sequence[Trial], file: SearchFile) -> Trial | None:
+    """The trial of the best value; with two objectives of equal ones the cheapest."""
+    if file.against is None:
+        return best_trial(trials, file.higher_is_better)
+    return next(iter(front_of(trials, file.higher_is_better)[::-1]), None)
+
+
 def _of_variant(
     file: SearchFile, name: str, searched: SearchedVariant, trials: tuple[Trial, ...], records: Sequence[RunRecord]
 ) -> VariantSearch:
-    best = best_trial(trials, file.higher_is_better)
+    best = best_of(trials, file)
+    front = _front(name, file, trials, records) if file.against else ()
     space = searched.space
     counts: Counter[str] = Counter(trial.status for trial in trials)
     ended = counts["done"] + counts["diverged"] + counts["pruned"]
-    confirmed = _confirmed(file, searched, best, records)
+    confirmed = front[-1].confirmed if front else _confirmed(file, searched.winner, best, records)
     edges = (
         find_edges(best, space, _settings(searched, best, records), trials if len(space) == 1 else ()) if best else ()
     )
     tried_again = {trial.again for trial in trials}
     counted = [trial for trial in trials if trial.is_finished and trial.number not in tried_again]
+    trained = [trial for trial in counted if trial.status != "over"]
     has_rates = isinstance(space.get(RATE), NumberDomain)
     return VariantSearch(
         variant=name,
@@ -171,21 +214,42 @@ def _of_variant(
         edges=edges,
         sensitivity=sensitivity(trials, RATE, len(space) == 1, file.higher_is_better) if has_rates else None,
         expected_best=expected_best(
-            [trial.value for trial in counted],
-            math.fsum(trial.train_seconds for trial in counted),
+            [trial.value for trial in trained],
+            math.fsum(trial.train_seconds for trial in trained),
             file.higher_is_better,
         ),
         confirmed=confirmed,
         estimates=_estimates(file.metric, best, confirmed),
-        warnings=tuple(_warnings(name, file, counted, best, edges, confirmed)),
+        warnings=tuple(_warnings(name, file, counted, best, edges, _runs_by_label(name, front, confirmed))),
+        front=front,
     )
 
 
+def _runs_by_label(
+    name: str, front: Sequence[Member], confirmed: Sequence[RunRecord]
+) -> dict[str, Sequence[RunRecord]]:
+    """The runs on fresh seeds by whose they are, for sentences."""
+    if not front:
+        return {f"the best setting of {name}": confirmed}
+    return {one.name: one.confirmed for one in front if one.name is not None}
+
+
+def _front(name: str, file: SearchFile, trials: Sequence[Trial], records: Sequence[RunRecord]) -> tuple[Member, ...]:
+    """The members of a variant's front with the runs that confirm them."""
+    labels = {winner.trial: label for label, winner in file.confirmed_as(name).items()}
+    winners = {winner.trial: winner for winner in file.variants[name].front}
+    found = []
+    for trial in front_of(trials, file.higher_is_better):
+        label = labels.get(trial.number)
+        runs = _confirmed(file, winners.get(trial.number), trial, [one for one in records if one.variant == label])
+        found.append(Member(trial, label, runs, _estimates(file.metric, trial, runs)))
+    return tuple(found)
+
+
 def _confirmed(
-    file: SearchFile, searched: SearchedVariant, best: Trial | None, records: Sequence[RunRecord]
+    file: SearchFile, winner: Winner | None, best: Trial | None, records: Sequence[RunRecord]
 ) -> tuple[RunRecord, ...]:
     """The runs of the present best on the fresh seeds, by seed."""
-    winner = searched.winner
     if winner is None or best is None or winner.trial != best.number:
         return ()
     found = {
@@ -240,7 +304,7 @@ def _warnings(
     ended: Sequence[Trial],
     best: Trial | None,
     edges: Sequence[Edge],
-    confirmed: Sequence[RunRecord],
+    confirmed: Mapping[str, Sequence[RunRecord]],
 ) -> list[str]:
     """Sentences on what may mislead."""
     searched = file.variants[name]
@@ -249,18 +313,29 @@ def _warnings(
         said += ends_of_choices(best, searched.space, name)
     if best is None and any(trial.status == "done" for trial in ended):
         said.append(f"no trial of {name} has a value of {file.metric}: judge by another objective.metric")
+    elif best is None and ended and all(trial.status == "over" for trial in ended):
+        said.append(_none_within(name, ended, file.limits))
     elif best is None and ended:
         said.append(f"no trial of {name} came to a value: search elsewhere, as with lower learning rates")
     if 0 < len(ended) < searched.trials:
         said.append(f"{len(ended)} of {searched.trials} trials of {name} have ended: its best may not be the last word")
-    if 0 < len(confirmed) < len(file.confirm_seeds):
-        said.append(
-            f"the best setting of {name} was trained on {len(confirmed)} of {len(file.confirm_seeds)} fresh seeds"
-        )
-    lost = sum(record.status == "diverged" for record in confirmed)
-    if lost:
-        said.append(f"the best setting of {name} diverged on {lost} of {len(confirmed)} fresh seeds")
+    for label, runs in confirmed.items():
+        if 0 < len(runs) < len(file.confirm_seeds):
+            said.append(f"{label} was trained on {len(runs)} of {len(file.confirm_seeds)} fresh seeds")
+        lost = sum(record.status == "diverged" for record in runs)
+        if lost:
+            said.append(f"{label} diverged on {lost} of {len(runs)} fresh seeds")
     return said
+
+
+def _none_within(name: str, over: Sequence[Trial], limits: Mapping[str, float]) -> str:
+    """That all trials are beyond the limits, with the least that one takes of each quantity."""
+    least = {what: min(trial.sizes[what] for trial in over if what in trial.sizes) for what in limits}
+    smallest = ", ".join(f"{what} {size_in_words(size)}" for what, size in least.items())
+    return (
+        f"none of the {len(over)} settings tried for {name} is within the limits ({limits_in_words(limits)}; the least "
+        f"tried: {smallest}): search smaller networks, or allow more"
+    )
 
 
 def _notes(file: SearchFile, summary: SearchSummary) -> list[str]:
@@ -280,6 +355,10 @@ def _notes(file: SearchFile, summary: SearchSummary) -> list[str]:
         )
     if any(len(one.rounds) > 1 for one in file.variants.values()):
         said.append("The search was extended: the expected best takes the trials of all its rounds as drawn alike.")
+    over = sum(one.counts.get("over", 0) for one in variants)
+    if over:
+        total = sum(len(one.trials) for one in variants)
+        said.append(f"{over} of {total} trials not trained: allowed were {limits_in_words(summary.limits)}.")
     without = sum(one.expected_best.without for one in variants if one.expected_best)
     if without:
         said.append(

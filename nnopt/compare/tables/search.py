@@ -1,11 +1,8 @@
-"""What a search found: on a terminal, in Markdown, and for programs."""
+"""What a search found: on a terminal, in Markdown, and as JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.search.expected import ExpectedBest
@@ -13,15 +10,22 @@ from nnopt.compare.search.summary import Estimate, SearchSummary, VariantSearch
 from nnopt.compare.search.trial import Trial
 from nnopt.compare.sentences import decimals_for
 from nnopt.compare.spread import Spread
-from nnopt.compare.tables.tasks import TextColumn, render_columns
+from nnopt.compare.tables.columns import TextColumn, render_columns
+from nnopt.compare.tables.search_rows import (
+    STATUSES,
+    expected_rows,
+    importance_rows,
+    sensitivity_rows,
+    trial_rows,
+    variant_rows,
+)
 from nnopt.compare.text import ABSENT, show_quantity, show_spread, show_value
+from nnopt.spec.search.limits import size_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN_TRIALS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-STATUSES = ("done", "pruned", "diverged", "failed", "running")
-Row = dict[str, Any]
 
 
 def render_search(summary: SearchSummary, console: Console) -> None:
@@ -81,12 +85,20 @@ def headline(summary: SearchSummary) -> str:
     sampler = (summary.search.get("sampler") or {}).get("kind")
     which = f" ({sampler})" if sampler else ""
     better = "more" if summary.higher_is_better else "less"
-    return f"Search of {summary.experiment}: {trials} of {whose}{which}, by {summary.metric}, {better} is better"
+    judged = f"by {summary.metric}, {better} is better"
+    against = f", against {summary.against}" if summary.against else ""
+    return f"Search of {summary.experiment}: {trials} of {whose}{which}, {judged}{against}"
 
 
 def tables(summary: SearchSummary) -> list[tuple[str, list[TextColumn]]]:
-    """Title and columns of each table that has something to show: winners, and what n trials are expected to find."""
+    """Title and columns of each table that has something to show: winners, and what n trials are expected to find.
+
+    With two objectives the front takes the place of winners.
+    """
     found = [("", winner_columns(summary))]
+    if any(one.front for one in summary.variants):
+        title = f"The front of {summary.metric} against {summary.against}: what nothing tried beats in both"
+        found.append((title, front_columns(summary)))
     expected = expected_columns(summary)
     if len(expected) > 1:
         found.append(
@@ -100,16 +112,50 @@ def winner_columns(summary: SearchSummary) -> list[TextColumn]:
     variants = summary.variants
     keys = list(dict.fromkeys(key for one in variants for key in one.space))
     names = list(dict.fromkeys(found.name for one in variants if one.is_confirmed for found in one.estimates))
-    columns = [
+    begun = [
         TextColumn("variant", tuple(one.variant for one in variants)),
         TextColumn("trials", tuple(_trials(one) for one in variants)),
         TextColumn("diverged (95 %)", tuple(_diverged(one) for one in variants)),
+    ]
+    bests = [
         TextColumn("best trial", tuple(ABSENT if one.best is None else str(one.best.number) for one in variants)),
         TextColumn(f"its {summary.metric}", tuple(_best(one) for one in variants)),
         *(TextColumn(f"{name} on fresh seeds", tuple(_estimated(one, name) for one in variants)) for name in names),
         *(TextColumn(key, tuple(_setting(one.best, key) for one in variants)) for key in keys),
-        TextColumn("train seconds", tuple(show_quantity(one.seconds) for one in variants)),
     ]
+    seconds = TextColumn("train seconds", tuple(show_quantity(one.seconds) for one in variants))
+    return _filled([*begun, *([] if summary.against else bests), seconds])
+
+
+def front_columns(summary: SearchSummary) -> list[TextColumn]:
+    """One row a member of a front, from the cheapest on; those that were trained again have a name of their own."""
+    rows = [(one, member) for one in summary.variants for member in one.front]
+    keys = list(dict.fromkeys(key for one in summary.variants for key in one.space))
+    names = list(dict.fromkeys(found.name for _, member in rows if member.confirmed for found in member.estimates))
+    cells = [{found.name: show_estimate(found) for found in member.estimates} for _, member in rows]
+    again = [shown if member.confirmed else {} for (_, member), shown in zip(rows, cells, strict=True)]
+    return _filled(
+        [
+            TextColumn("variant", tuple(member.name or one.variant for one, member in rows)),
+            TextColumn("trial", tuple(str(member.trial.number) for _, member in rows)),
+            TextColumn(str(summary.against), tuple(size_in_words(member.trial.cost or 0.0) for _, member in rows)),
+            TextColumn(summary.metric, tuple(show_quality(member.trial.value) for _, member in rows)),
+            *(
+                TextColumn(f"{name} on fresh seeds", tuple(shown.get(name, ABSENT) for shown in again))
+                for name in names
+            ),
+            *(TextColumn(key, tuple(_setting(member.trial, key) for _, member in rows)) for key in keys),
+        ]
+    )
+
+
+def show_quality(value: float | None) -> str:
+    """A single value of the objective."""
+    return show_spread(None if value is None else Spread.of([value]))
+
+
+def _filled(columns: Sequence[TextColumn]) -> list[TextColumn]:
+    """Those with something in them."""
     return [column for column in columns if any(text != ABSENT for text in column.texts)]
 
 
@@ -135,154 +181,6 @@ def sentences(summary: SearchSummary) -> list[str]:
             said.append(f"{one.variant}: of the variance{f' where {where}' if where else ''}, {', '.join(shares)}.")
         said += [f"{one.variant}: {note}." for note in one.importance.notes if len(one.space) > 1]
     return [*said, *summary.notes]
-
-
-def variant_rows(summary: SearchSummary) -> list[Row]:
-    """search.csv: a row a variant. The keys are those of its best trial; `edges` are those with the best at an end."""
-    keys = list(dict.fromkeys(key for one in summary.variants for key in one.space))
-    names = list(dict.fromkeys(found.name for one in summary.variants for found in one.estimates))
-    return [_variant_row(summary, one, names, keys) for one in summary.variants]
-
-
-def _variant_row(summary: SearchSummary, one: VariantSearch, names: Sequence[str], keys: Sequence[str]) -> Row:
-    estimates = {found.name: found for found in one.estimates}
-    rates = one.sensitivity
-    row: Row = {
-        "variant": one.variant,
-        "planned": one.planned,
-        "trials": len(one.trials),
-        **{status: one.counts.get(status, 0) for status in STATUSES},
-        "diverged_share": one.diverged.count / one.diverged.of if one.diverged.of else None,
-        "diverged_low": one.diverged.interval.low,
-        "diverged_high": one.diverged.interval.high,
-        "train_seconds": one.seconds,
-        "metric": summary.metric,
-        "higher_is_better": int(summary.higher_is_better),
-        "best_trial": one.best.number if one.best else None,
-        "best_value": one.best.value if one.best else None,
-        "on_fresh_seeds": int(one.is_confirmed),
-        "fresh_seeds_diverged": max((found.lost for found in one.estimates), default=0),
-    }
-    for name in names:
-        row |= _estimate_cells(name, estimates.get(name))
-    row |= {
-        "lr_low": rates.low if rates else None,
-        "lr_high": rates.high if rates else None,
-        "lr_decades": rates.decades if rates else None,
-        "lr_low_is_open": int(rates.low_is_open) if rates else None,
-        "lr_high_is_open": int(rates.high_is_open) if rates else None,
-        "edges": " ".join(edge.key for edge in one.edges),
-    }
-    return row | _settings(one.best, keys)
-
-
-def trial_rows(summary: SearchSummary) -> list[Row]:
-    """trials.csv: a row a trial. An empty cell is a key that the trial does not have; lists are JSON."""
-    keys = list(dict.fromkeys(key for one in summary.variants for key in one.space))
-    return [
-        {
-            "variant": one.variant,
-            "trial": trial.number,
-            "again": trial.again,
-            "status": trial.status,
-            summary.metric: trial.value,
-            "train_seconds": trial.train_seconds,
-            **_settings(trial, keys),
-        }
-        for one in summary.variants
-        for trial in one.trials
-    ]
-
-
-def sensitivity_rows(summary: SearchSummary) -> list[Row]:
-    """sensitivity.csv: a row a trial that is done or diverged; the line goes through those `on_curve`."""
-    lines = {
-        one.variant: {point.trial for point in one.sensitivity.curve} for one in summary.variants if one.sensitivity
-    }
-    return [
-        {
-            "variant": one.variant,
-            "key": one.sensitivity.key,
-            "rate": point.rate,
-            summary.metric: point.value,
-            "trial": point.trial,
-            "on_curve": int(point.trial in lines[one.variant]),
-        }
-        for one in summary.variants
-        if one.sensitivity
-        for point in one.sensitivity.points
-    ]
-
-
-def importance_rows(summary: SearchSummary) -> list[Row]:
-    """importance.csv: a row a key, with the lowest and highest share over the forests."""
-    return [
-        {
-            "variant": one.variant,
-            "where": key.where,
-            "key": key.key,
-            "share": key.share,
-            "low": key.low,
-            "high": key.high,
-        }
-        for one in summary.variants
-        for key in one.importance.keys
-    ]
-
-
-def expected_rows(summary: SearchSummary) -> list[Row]:
-    """expected_best.csv: a row for each number of trials, with the ends between which nine of ten draws lie."""
-    return [
-        {
-            "variant": one.variant,
-            "trials": n,
-            "expected": found.expected[place],
-            "low": found.low[place],
-            "high": found.high[place],
-            "seconds": found.seconds[place],
-            "best_so_far": found.so_far[place],
-        }
-        for one in summary.variants
-        if (found := one.expected_best) is not None
-        for place, n in enumerate(found.trials)
-    ]
-
-
-# The rows of each table without a row, so that its file has a header all the same.
-HEADERS = {
-    "trials": ("variant", "trial", "again", "status", "train_seconds"),
-    "sensitivity": ("variant", "key", "rate", "trial", "on_curve"),
-    "importance": ("variant", "where", "key", "share", "low", "high"),
-    "expected_best": ("variant", "trials", "expected", "low", "high", "seconds", "best_so_far"),
-}
-
-
-def to_csv(rows: Sequence[Row], header: Sequence[str] = ()) -> str:
-    """Rows of the same columns; `header` where there is none."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]) if rows else list(header), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
-
-
-def _settings(trial: Trial | None, keys: Sequence[str]) -> Row:
-    setting: Mapping[str, Any] = trial.setting if trial else {}
-    return {key: _cell(setting.get(key)) for key in keys}
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
-
-
-def _estimate_cells(name: str, found: Estimate | None) -> Row:
-    interval = found.interval if found else None
-    return {
-        f"{name}_mean": found.mean if found else None,
-        f"{name}_low": interval.low if interval else None,
-        f"{name}_high": interval.high if interval else None,
-        f"{name}_n": found.n if found else 0,
-    }
 
 
 def _trials(one: VariantSearch) -> str:

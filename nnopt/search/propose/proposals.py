@@ -20,7 +20,13 @@ from nnopt.spec.search.search import SearchSpec
 
 
 def propose(
-    space: Space, sampler: SamplerSpec, index: int, known: Sequence[Trial], higher_is_better: bool, first: int = 0
+    space: Space,
+    sampler: SamplerSpec,
+    index: int,
+    known: Sequence[Trial],
+    higher_is_better: bool,
+    first: int = 0,
+    has_costs: bool = False,
 ) -> dict[str, Any]:
     """The setting of trial `index` of a round: a value of each active key, conditional ones after the others.
 
@@ -31,6 +37,7 @@ def propose(
         known: the round's trials 0, 1, ..., `known_before` - 1, in this order and all finished.
         higher_is_better: the direction of the objective.
         first: number of the round's first trial: a later round goes on with numbers that no earlier one used.
+        has_costs: the cost of a trial is a second objective; the lower, the better.
 
     Raises:
         UsageError: a grid has no such point, or nnopt does not know how the sampler works.
@@ -43,7 +50,7 @@ def propose(
         case QuasiRandom():
             return setting_at(space, quasi_random_places(space, sampler, first + index))
         case Tpe():
-            return tpe_setting(space, sampler, first + index, known, higher_is_better)
+            return tpe_setting(space, sampler, first + index, known, higher_is_better, has_costs)
         case CmaEs():
             return cma_es_setting(space, sampler, index, known, higher_is_better, first)
     raise UsageError(

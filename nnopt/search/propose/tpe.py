@@ -9,7 +9,7 @@ from nnopt.compare.search.trial import Trial
 from nnopt.quiet import quiet
 from nnopt.randomness import derive
 from nnopt.search.propose.distributions import as_parameter, distributions, from_parameter
-from nnopt.search.propose.losses import losses
+from nnopt.search.propose.losses import cost_losses, losses
 from nnopt.search.propose.places import random_places, setting_at
 from nnopt.spec.search.domains import Choice, Domain, IntRange, RealDomain, Space
 from nnopt.spec.search.samplers import Tpe
@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 
 
 def tpe_setting(
-    space: Space, sampler: Tpe, number: int, known: Sequence[Trial], higher_is_better: bool
+    space: Space, sampler: Tpe, number: int, known: Sequence[Trial], higher_is_better: bool, has_costs: bool = False
 ) -> dict[str, Any]:
     """A draw from where good trials lie; at random before there are enough of them.
 
     A study of the known trials is made anew for each proposal, with a seed of its own: an Optuna sampler that lives on
-    holds a state which no study stores, and would propose otherwise after an interruption.
+    holds a state which no study stores, and would propose otherwise after an interruption. With `has_costs` good trials
+    are those near the Pareto front of value and cost (Ozaki et al. 2020, Multiobjective tree-structured Parzen
+    estimator for computationally expensive optimization problems, GECCO).
     """
     told = [trial for trial in known if trial.status != "failed"]
     if len(told) < sampler.startup_trials:
         return setting_at(space, random_places(space, sampler.seed, number))
     import optuna
 
+    results = [losses(told, higher_is_better), *([cost_losses(told)] if has_costs else [])]
     with quiet(("optuna",), {}):
         study = optuna.create_study(
-            direction="minimize",
+            directions=["minimize"] * len(results),
             sampler=optuna.samplers.TPESampler(
                 n_startup_trials=sampler.startup_trials,
                 n_ei_candidates=sampler.candidates,
@@ -52,9 +55,9 @@ def tpe_setting(
                 optuna.trial.create_trial(
                     params={key: as_parameter(value) for key, value in trial.setting.items()},
                     distributions=distributions(space, trial.setting),
-                    value=loss,
+                    values=list(values),
                 )
-                for trial, loss in zip(told, losses(told, higher_is_better), strict=True)
+                for trial, *values in zip(told, *results, strict=True)
             ]
         )
         return _drawn(space, study.ask())

@@ -18,6 +18,7 @@ from nnopt.spec.experiment import RunSettings
 from nnopt.train.memory import PeakMemory
 from nnopt.train.setup import DataCache, build
 from nnopt.train.signals import StopRequest
+from nnopt.train.teachers import build_with_teachers
 
 NEAR_BEST = 0.95  # of the best throughput
 ROOM = 0.85  # of the memory that is free may be taken: a prediction is none to the byte
@@ -101,7 +102,8 @@ class _Search:
         """A run with this batch, built as it would be trained: `threads: auto` looks at the size."""
         settings = self.run.settings
         strategy = settings.strategy.model_copy(update={"batch_size": size})
-        return Steps(*build(replace(self.run, settings=settings.model_copy(update={"strategy": strategy})), self.cache))
+        run = replace(self.run, settings=settings.model_copy(update={"strategy": strategy}))
+        return Steps(*build_with_teachers(run, self.cache))
 
     def is_too_large(self, size: int, on_cpu: bool) -> bool:
         """Whether the batch is predicted not to fit: on a CPU the system would swap or kill before it says no.

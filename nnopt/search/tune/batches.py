@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnopt.compare.pictures.figure import MOST_LINES, new_figure, plain, style, write_picture
-from nnopt.compare.tables.tasks import TextColumn
+from nnopt.compare.tables.columns import TextColumn
 from nnopt.compare.text import ABSENT, grouped, listed, show_bytes, show_quantity
 from nnopt.errors import UsageError
 from nnopt.plan import Plan
@@ -46,15 +46,22 @@ Tick = Callable[[str], None]
 
 
 def tune_batch_size(
-    plan: Plan, stop: StopRequest, least: int, repeats: int, tick: Tick = lambda name: None
+    plan: Plan,
+    stop: StopRequest,
+    least: int,
+    repeats: int,
+    tick: Tick = lambda name: None,
+    runs_dir: Path | None = None,
 ) -> tuple[BatchSizes, ...]:
     """The sizes of every variant, with the first seed of the plan; `tick` hears what is tried.
+
+    Teachers lie below `runs_dir`.
 
     Raises:
         UsageError: a variant's settings do not fit together, or for no variant is there a batch to choose.
         Interrupted: a signal came.
     """
-    cache = DataCache()
+    cache = DataCache(runs_dir)
     measured: dict[str, BatchSizes] = {}  # variants that differ in nothing that takes time are measured once
     found = []
     for variant, settings in plan.experiment.variants.items():

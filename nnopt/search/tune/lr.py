@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.pictures.figure import MOST_LINES, new_figure, plain, style, write_picture
-from nnopt.compare.tables.tasks import TextColumn
+from nnopt.compare.tables.columns import TextColumn
 from nnopt.compare.text import ABSENT, listed
 from nnopt.errors import UsageError
 from nnopt.plan import Plan, RunSpec
@@ -29,8 +29,12 @@ HEIGHTS = 1.5  # the picture ends at this many times the first loss
 Tick = Callable[[str], None]
 
 
-def tune_lr(plan: Plan, rates: Range, stop: StopRequest, tick: Tick = lambda name: None) -> tuple[Suggestion, ...]:
+def tune_lr(
+    plan: Plan, rates: Range, stop: StopRequest, tick: Tick = lambda name: None, runs_dir: Path | None = None
+) -> tuple[Suggestion, ...]:
     """The tests of every variant with every seed of the plan; `tick` hears the name of a test after each update.
+
+    Teachers lie below `runs_dir`.
 
     Raises:
         UsageError: a variant's settings do not fit together, or no variant can be tested.
@@ -42,7 +46,7 @@ def tune_lr(plan: Plan, rates: Range, stop: StopRequest, tick: Tick = lambda nam
     reasons = {variant: unsuited(runs[0].settings) for variant, runs in by_variant.items()}
     if all(reasons.values()):
         raise UsageError("; ".join(f"{variant}: {reason}" for variant, reason in reasons.items()))
-    cache = DataCache()
+    cache = DataCache(runs_dir)
     return tuple(_tested(runs, reasons[variant], cache, rates, stop, tick) for variant, runs in by_variant.items())
 
 

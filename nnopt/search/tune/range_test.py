@@ -14,8 +14,9 @@ from nnopt.plan import RunSpec
 from nnopt.search.steps import Steps
 from nnopt.search.tune.reading import Ema, Reading, memory_of, placed_rates, read_curve
 from nnopt.spec.experiment import RunSettings
-from nnopt.train.setup import DataCache, build
+from nnopt.train.setup import DataCache
 from nnopt.train.signals import StopRequest
+from nnopt.train.teachers import build_with_teachers
 
 BLOWN_UP = 4.0  # times the best smoothed loss
 
@@ -91,7 +92,7 @@ def range_test(
         UsageError: the settings do not fit together.
         Interrupted: a signal came.
     """
-    steps = Steps(*build(run, cache))
+    steps = Steps(*build_with_teachers(run, cache))
     size = steps.setup.horizon.batch_size(0.0)
     average = Ema(memory_of(rates.per_decade))
     losses: list[float] = []

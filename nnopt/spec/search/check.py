@@ -61,6 +61,7 @@ def check_searches(variants: Mapping[str, RunSettings]) -> Iterator[Mistake]:
 def _differences(variants: Mapping[str, RunSettings]) -> Iterator[Mistake]:
     """What is not the same for every variant, though a fair comparison needs it to be."""
     first, *others = variants
+    yield from _names_of_fronts(variants)
     for name, settings in variants.items():
         if settings.search and TRIAL.fullmatch(name):
             yield (
@@ -91,6 +92,38 @@ def _differences(variants: Mapping[str, RunSettings]) -> Iterator[Mistake]:
             )
 
 
+def _names_of_fronts(variants: Mapping[str, RunSettings]) -> Iterator[Mistake]:
+    """Variants that are called as a member of another one's front would be: mlp.3."""
+    for name in variants:
+        whole, _, number = name.rpartition(".")
+        settings = variants.get(whole)
+        if number.isdecimal() and settings and settings.search and settings.search.objective.against:
+            yield (
+                name,
+                ("variants", name),
+                f"trial {number} of {whole} would be called so where it lies on the front: take another name",
+            )
+
+
+def _of_two_objectives(search: SearchSpec, metric: str) -> Iterator[tuple[Path_, str]]:
+    """What does not go together with a second objective."""
+    against = search.objective.against
+    if against is None:
+        return
+    if metric == against:
+        yield ("objective", "against"), f"{against} is the objective itself: take a metric to weigh against it"
+    if search.sampler.one_objective:
+        yield (
+            ("sampler",),
+            f"{search.sampler.kind} learns from one objective, and objective.against is a second: take tpe",
+        )
+    if search.prune is not None:
+        yield (
+            ("prune",),
+            "a trial is cut short by one objective, and objective.against is a second: leave prune out",
+        )
+
+
 def _mistakes(settings: RunSettings, search: SearchSpec) -> Iterator[tuple[Path_, str]]:
     """Mistakes that can be told without trying settings."""
     space, metric = search.space, objective_of(settings)[0]
@@ -106,6 +139,7 @@ def _mistakes(settings: RunSettings, search: SearchSpec) -> Iterator[tuple[Path_
                 domain.grid()
             except PydanticCustomError as error:
                 yield ("space", key), str(error)
+    yield from _of_two_objectives(search, metric)
     try:
         check_objective(settings)
     except UsageError as error:

@@ -57,11 +57,10 @@ def _read(keys: Mapping[str, Any], waiting: dict[str, Any]) -> tuple[RunSettings
     try:
         return RunSettings.model_validate(keys), waiting
     except ValidationError as error:
-        missing = [
-            ".".join(map(str, item["loc"]))
-            for item in error.errors(include_url=False)
-            if item["type"] in ("missing", "kind")
-        ]
+        found = error.errors(include_url=False)
+        missing = [".".join(map(str, item["loc"])) for item in found if item["type"] in ("missing", "kind")]
+        told = (".".join(map(str, (*item["loc"], *item.get("ctx", {}).get("path", ())))) for item in found)
+        missing += [path for path in told if path in waiting]  # a key that another one asks for
         needed = {
             key: value
             for key, value in waiting.items()

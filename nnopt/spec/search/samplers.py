@@ -12,11 +12,13 @@ from nnopt.spec.base import Kinds, KindSpec
 class SamplerSpec(KindSpec):
     """A way to propose settings.
 
-    `learns`: proposals depend on the results of earlier trials; `numbers_only`: of no use for choices and conditions.
+    `learns`: proposals depend on the results of earlier trials; `numbers_only`: of no use for choices and conditions;
+    `one_objective`: learns from one number a trial alone.
     """
 
     learns: ClassVar[bool] = False
     numbers_only: ClassVar[bool] = False
+    one_objective: ClassVar[bool] = False
 
 
 class Grid(SamplerSpec):
@@ -64,6 +66,7 @@ class CmaEs(SamplerSpec):
     kind: Literal["cma_es"]
     learns = True
     numbers_only = True
+    one_objective = True
     source = "Hansen 2016, The CMA evolution strategy: a tutorial, arXiv:1604.00772"
     sigma: float = Field(0.25, gt=0, le=1, description="width at the beginning, as a share of each range")
     population: int | None = Field(None, ge=4, description="trials a generation; default 4 + 3 log(keys)")

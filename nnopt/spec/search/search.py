@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from nnopt.spec.base import Spec, mistake_at
 from nnopt.spec.search.domains import AnyDomain
+from nnopt.spec.search.limits import Against, LimitsSpec
 from nnopt.spec.search.pruners import PRUNERS, PrunerSpec
 from nnopt.spec.search.samplers import SAMPLERS, Grid, QuasiRandom, SamplerSpec
 from nnopt.spec.seeds import SEEDS_END, SeedsSpec
@@ -27,6 +28,10 @@ class ObjectiveSpec(Spec):
         "default the column that names the best weights",
     )
     direction: Literal["maximise", "minimise"] | None = Field(None, description="default as the metric is meant")
+    against: Against | None = Field(
+        None,
+        description="a second objective, the less the better: the search then finds a Pareto front, not one winner",
+    )
 
 
 class ConfirmSpec(Spec):
@@ -34,6 +39,9 @@ class ConfirmSpec(Spec):
 
     seeds: SeedsSpec = Field(
         5, description="a count (those that follow the trials' seeds) or a list of seeds that no trial uses"
+    )
+    at_most: int = Field(
+        5, ge=1, description="members of a Pareto front (objective.against), spread from the cheapest to the dearest"
     )
 
 
@@ -56,6 +64,7 @@ class SearchSpec(Spec):
         1, description="runs of each setting: a count (2 is seeds 0, 1) or a list of seeds"
     )
     objective: ObjectiveSpec = Field(ObjectiveSpec(), description="what a trial is judged by")
+    limits: LimitsSpec = Field(LimitsSpec(), description="what a network may take at most; default anything")
     prune: Annotated[PrunerSpec, PRUNERS] | None = Field(None, description="when a trial is cut short; default never")
     confirm: ConfirmSpec | None = Field(ConfirmSpec(), description="winners again on fresh seeds; null: not")
     at_once: int = Field(
@@ -117,4 +126,4 @@ class SearchSpec(Spec):
         return self
 
 
-__all__ = ["DEFAULT_TRIALS", "ConfirmSpec", "Grid", "ObjectiveSpec", "SearchSpec"]
+__all__ = ["DEFAULT_TRIALS", "ConfirmSpec", "Grid", "LimitsSpec", "ObjectiveSpec", "SearchSpec"]

@@ -6,6 +6,7 @@ from nnopt.spec.base import show
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.spec.search.domains import Choice, Domain, NumberDomain
 from nnopt.spec.search.grid import trials_of
+from nnopt.spec.search.limits import limits_in_words
 from nnopt.spec.search.objective import objective_of
 
 
@@ -26,11 +27,17 @@ def search_in_words(spec: ExperimentSpec) -> list[str]:
         f"{_count(runs, 'run')} of {_count(variants, 'variant')}; judged by {metric}, "
         f"{'more' if higher else 'less'} is better"
     )
+    if search.objective.against:
+        whole += f", against {search.objective.against}, of which less is better"
+    if search.limits.given:
+        whole += f"; only networks with {limits_in_words(search.limits.given)} are trained"
     if search.prune is not None:
         whole += f"; cut short by {search.prune.kind}"
     if search.confirm_seeds:
         fresh = ", ".join(map(str, search.confirm_seeds))
-        whole += f"; then the best of each variant on seed{'s' if len(search.confirm_seeds) > 1 else ''} {fresh}"
+        most = search.confirm.at_most if search.confirm else 0
+        which = f"up to {most} of each variant's front" if search.objective.against else "the best of each variant"
+        whole += f"; then {which} on seed{'s' if len(search.confirm_seeds) > 1 else ''} {fresh}"
     lines = [whole]
     width = max(map(len, spec.variants))
     for name, settings in spec.variants.items():
