@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.area import areas
 from nnopt.compare.baseline import baselines
-from nnopt.compare.cost import CostPoint, costs
-from nnopt.compare.differences import differences
+from nnopt.compare.cost import LATENCIES, CostPoint, costs
+from nnopt.compare.differences import differences, worth_telling
 from nnopt.compare.groups import Group, group_runs
 from nnopt.compare.lint.finding import Finding
 from nnopt.compare.lint.lint import lint
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from nnopt.compare.search.summary import SearchSummary
     from nnopt.store.search_file import SearchFile
 
-TIMED_COSTS = ("train_seconds", "energy_joules")
 DEFAULT_METRIC = "val_loss"
 
 
@@ -165,16 +164,16 @@ def answer(
     if unfair and not question.force:
         raise UsageError(f"{unfair.text} {unfair.advice}")
     is_timed_fairly = question.force or time_across_machines(groups, "train_seconds") is None
+    unranked = () if question.force else _unranked_costs(groups, is_timed_fairly)
 
     against = baselines(groups, question.baseline, several)
     judged = verdicts(groups, against, measure, times, () if is_timed_fairly else ("seconds",))
     groups, rows = _ranked(groups, measure, times, several)
     decided = [(one.label, one.baseline) for one in judged if one.answer == "worse"]
     decided += [(one.baseline, one.label) for one in judged if one.answer == "better"]
-    differing = differences(
-        {group.label: group.records[0].summary.get("spec") or {} for group in groups},
-        partial=[group.label for group in groups if "imported" in group.records[0].summary],
-    )
+    specs = {group.label: group.records[0].summary.get("spec") or {} for group in groups}
+    imported = [group.label for group in groups if "imported" in group.records[0].summary]
+    differing = worth_telling(differences(specs, partial=imported), specs)
     targets = [row.to_target.target if row.to_target else None for row in rows]
     common = targets[0] if len(set(targets)) == 1 else None
     names = {group.label for group in against.values()}
@@ -201,9 +200,15 @@ def answer(
         differences=differing,
         notes=tuple(notes),
         across=_across(groups, times, measure, against) if several else None,
-        costs=costs(rows, measure.higher_is_better, () if is_timed_fairly else TIMED_COSTS),
+        costs=costs(rows, measure.higher_is_better, unranked),
         searched=searched_runs(files, whole, named_trials),
     )
+
+
+def _unranked_costs(groups: Sequence[Group], is_timed_fairly: bool) -> tuple[str, ...]:
+    """The costs that were not measured alike for all."""
+    timed = () if is_timed_fairly else ("train_seconds", "energy_joules")
+    return (*timed, *(cost for cost in LATENCIES if time_across_machines(groups, cost) is not None))
 
 
 def _usual_metric(records: Sequence[RunRecord], several: bool, files: Collection[SearchFile]) -> str:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from nnopt.spec.experiment import RunSettings
+from nnopt.spec.identity import differing
+
 # What a run is called and how its settings were found, not what it does.
 NAMES = ("name", "variant", "variants", "seed", "seeds", "tuned")
 
@@ -29,6 +34,33 @@ def differences(specs: Mapping[str, Mapping[str, Value]], partial: Collection[st
         for key, values in table.items()
         if any(label not in values for label in whole) or not _all_same(values)
     }
+
+
+def worth_telling(
+    found: Mapping[str, dict[str, Value]], specs: Mapping[str, Mapping[str, Value]]
+) -> dict[str, dict[str, Value]]:
+    """`found` by `differences` of `specs`, less the defaults within a mapping that some specs do not have at all.
+
+    That one variant prunes and another does not is said by what it prunes, not by each key that it left alone.
+    """
+    flat = {label: dict(_flatten(_without_names(spec))) for label, spec in specs.items()}
+    own = {label: _own_keys(spec) for label, spec in specs.items()}
+
+    def says_something(key: str, values: Mapping[str, Value]) -> bool:
+        within = f"{key.rpartition('.')[0]}."
+        lacks_all = any(not any(one.startswith(within) for one in keys) for keys in flat.values())
+        return not lacks_all or any(own[label] is None or key in (own[label] or ()) for label in values)
+
+    return {key: values for key, values in found.items() if says_something(key, values)}
+
+
+def _own_keys(spec: Mapping[str, Value]) -> set[str] | None:
+    """The dotted keys of a spec that are not left at their defaults; None where it is not one of this nnopt's."""
+    try:
+        settings = RunSettings.model_validate(_without_names(spec))
+    except ValidationError:
+        return None
+    return {key for key, _ in _flatten(differing(settings))}
 
 
 def _without_names(spec: Mapping[str, Value]) -> dict[str, Value]:

@@ -181,7 +181,7 @@ def _measure_gate(gate: Gate, measure: Measure, group: Group, other: Group) -> G
         return _result(gate, group, other, "undecided", f"per cent need values of {measure.name} above 0: use points")
     found = compared(group, other, measure)
     if gate.unit == "%" and found.method != SAME_BITS:
-        found = ratio(a, b)
+        found = ratio(a, b, measure.step)
     if found.interval is None:
         a_lost, b_lost = found.lost
         few = _few(found.n, show_n(found))

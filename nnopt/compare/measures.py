@@ -5,7 +5,10 @@
 | a column of metrics.csv, as `val_accuracy` | its last value |
 | `best_<column>` | its best value |
 | `test_<metric>`, `test_best_<metric>` | on test data, with the last or with the best weights |
-| `train_seconds`, `samples_per_second`, `memory_peak_bytes`, `parameters`, `energy_joules` | of the whole run |
+| `train_seconds`, `samples_per_second`, `memory_peak_bytes`, `energy_joules` | of the whole run |
+| `parameters`, `nonzero_parameters`, `network_bytes`, `multiply_adds` | of the network that came out |
+| `latency_seconds`, `latency_p95_seconds` | of its answer to one sample |
+| `batch_latency_seconds`, `batch_latency_p95_seconds`, `inference_samples_per_second` | of answers to a batch |
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nnopt.compare.groups import Group
-from nnopt.compare.series import finite, series
+from nnopt.compare.series import finite, series, settled_from
 from nnopt.errors import UsageError
-from nnopt.spec.metric_names import OF_THE_RUN, higher_is_better, is_share
+from nnopt.spec.metric_names import COUNTED, OF_THE_RUN, higher_is_better, is_share
 from nnopt.spec.nearest import nearest
 from nnopt.store.record import RunRecord
 
@@ -35,6 +38,11 @@ class Measure:
     is_share: bool
     column: str | None
     read: Callable[[RunRecord], float | None]
+
+    @property
+    def step(self) -> float | None:
+        """What it is counted in, where it is counted and not measured: equal values then leave no doubt."""
+        return 1.0 if self.name in COUNTED else None
 
     @property
     def worst(self) -> float:
@@ -116,7 +124,8 @@ def _last(record: RunRecord, column: str) -> float | None:
 
 
 def _best(record: RunRecord, column: str) -> float | None:
-    values = series(record, column).values
+    found = series(record, column)
+    values = found.values[settled_from(record, found) :]
     return (max if higher_is_better(column) else min)(values) if values else None
 
 

@@ -13,6 +13,7 @@ from nnopt.compare.measures import Measure, best_of, test_of
 from nnopt.compare.series import finite
 from nnopt.compare.spread import Spread, mean
 from nnopt.compare.target import TimeToTarget
+from nnopt.spec.metric_names import OF_THE_NETWORK
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Row:
     best weights, and None unless all of these runs have it. `to_target` holds Kaplan-Meier medians. `area` is the
     mean level of the column's curve over the steps that all runs compared have, `end_rate` its change per hundred
     steps near the end. `train_seconds`, `samples_per_second` and `energy_joules` are means over the runs,
-    `memory_peak_bytes` is the largest. `rank` is within the `task` (the experiment, where several tasks are
-    compared, else None).
+    `memory_peak_bytes` is the largest. What the network that came out costs
+    (nnopt.compare.measures) is a mean as well, `parameters` of any runs where none is done. `rank` is within the
+    `task` (the experiment, where several tasks are compared, else None).
     """
 
     rank: int
@@ -49,6 +51,14 @@ class Row:
     parameters: int | None
     train_seconds: float | None
     energy_joules: float | None
+    nonzero_parameters: float | None = None
+    network_bytes: float | None = None
+    multiply_adds: float | None = None
+    latency_seconds: float | None = None
+    latency_p95_seconds: float | None = None
+    batch_latency_seconds: float | None = None
+    batch_latency_p95_seconds: float | None = None
+    inference_samples_per_second: float | None = None
 
 
 def make_row(
@@ -61,7 +71,7 @@ def make_row(
     """The row of a group; `areas` are those of its runs that are done. Ranks come later."""
     summaries = [record.summary for record in group.results]
     memory = [finite(summary.get("memory_peak_bytes")) for summary in summaries]
-    parameters = (record.summary.get("parameters") for record in group.records)
+    parameters = _mean([record.summary for record in group.results or group.records], "parameters")
     column = measure.column
     return Row(
         rank=0,
@@ -82,9 +92,10 @@ def make_row(
         end_rate=Spread.of(end_rate(record, column) for record in group.results) if column else None,
         samples_per_second=_mean(summaries, "samples_per_second"),
         memory_peak_bytes=max((int(peak) for peak in memory if peak is not None), default=None),
-        parameters=next((int(count) for count in parameters if count is not None), None),
+        parameters=None if parameters is None else round(parameters),
         train_seconds=mean(finite((summary.get("seconds") or {}).get("train")) for summary in summaries),
         energy_joules=_mean(summaries, "energy_joules"),
+        **{name: _mean(summaries, name) for name in OF_THE_NETWORK if name != "parameters"},
     )
 
 

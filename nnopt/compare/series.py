@@ -39,6 +39,17 @@ def series(record: RunRecord, column: str) -> Series:
     return known
 
 
+def settled_from(record: RunRecord, found: Series) -> int:
+    """Place in `found` from which on the values are those of the network that came out: it changes in some runs.
+
+    The number of values where there is none.
+    """
+    final = record.summary.get("final_step")
+    if not isinstance(final, int) or final <= 0:
+        return 0
+    return next((place for place, step in enumerate(found.steps) if step >= final), len(found.steps))
+
+
 def _series(record: RunRecord, column: str) -> Series:
     curve = record.curve()
     values = curve.get(column, [])

@@ -26,5 +26,5 @@ class Spread:
 
 def mean(values: Iterable[float | None]) -> float | None:
     """Over the values that are there; None where none is."""
-    spread = Spread.of(values)
-    return None if spread is None else spread.mean
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

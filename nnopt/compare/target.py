@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnopt.compare.groups import Group
-from nnopt.compare.series import series
+from nnopt.compare.series import series, settled_from
 from nnopt.compare.statistics.difference import Interval
 from nnopt.compare.statistics.proportion import success_rate
 from nnopt.compare.statistics.survival import Times, kaplan_meier
@@ -124,7 +124,8 @@ def check_target(target: Target, records: Sequence[RunRecord]) -> None:
 def time_to_target(group: Group, asked: Target | None, interpolate: bool = False) -> TimeToTarget | None:
     """Time to `asked`, read off the curves; without it to the runs' own target, None where they have none.
 
-    The first evaluation that is at least (where less is better: at most) the target counts, whatever comes later.
+    The first evaluation that is at least (where less is better: at most) the target counts, whatever comes later; of
+    a network that changes while it trains, the first since its last change.
     A run that never got there is censored at its last evaluation, one that diverged at infinity.
 
     Raises:
@@ -169,10 +170,11 @@ def _moments(record: RunRecord, target: Target, interpolate: bool) -> dict[str, 
     if not found.values:
         return None
     sign, wanted = (1, target.value) if higher_is_better(target.metric) else (-1, -target.value)
-    place = next((place for place, value in enumerate(found.values) if sign * value >= wanted), None)
+    first = settled_from(record, found)
+    place = next((place for place, value in enumerate(found.values) if place >= first and sign * value >= wanted), None)
     rows = (found.rows[place - 1] if place else None, found.rows[-1 if place is None else place], found.rows[-1])
     share = None  # of the way from the evaluation before to the one that saw the target
-    if interpolate and place:
+    if interpolate and place and place > first:
         before, here = found.values[place - 1], found.values[place]
         share = (target.value - before) / (here - before)
     curve = record.curve()

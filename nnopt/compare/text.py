@@ -51,6 +51,16 @@ def show_quantity(value: float | None) -> str:
     return f"{value:,.{decimals}f}" if size >= 0.01 or not size else f"{value:.1e}"
 
 
+def show_milliseconds(seconds: float | None) -> str:
+    """Three digits, in milliseconds."""
+    return ABSENT if seconds is None else f"{show_digits(1000 * seconds)} ms"
+
+
+def show_digits(value: float) -> str:
+    """Three digits or, of a large number, all before the point."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
 def show_bytes(value: int | None) -> str:
     """Memory in units of 1000."""
     if value is None:

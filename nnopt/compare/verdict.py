@@ -73,7 +73,7 @@ def verdicts(
 def compared(group: Group, other: Group, measure: Measure) -> Difference:
     """The difference of two groups; exactly none where paired runs are the same bits."""
     a, b = measure.sample(group), measure.sample(other)
-    found = difference(a, b)
+    found = difference(a, b, measure.step)
     if found.estimate == 0 and a == b and same_bits(group, other):
         return replace(found, method=SAME_BITS, interval=Interval(0.0, 0.0), p=1.0, permutation_p=1.0)
     return found

@@ -6,7 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnopt.compare.differences import differences
+from nnopt.compare.differences import differences, worth_telling
+from nnopt.spec.experiment import RunSettings
+from nnopt.spec.identity import resolved
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=3)
 KEYS = st.sampled_from(["optimizer", "lr", "model", "hidden", "x", "y"])
@@ -80,3 +82,30 @@ def test_keys_that_runs_of_other_tools_lack_do_not_differ() -> None:
     specs = {"ours": {"optimizer": {"lr": 0.1, "beta": 0.9}}, "theirs": {"optimizer": {"lr": 0.2}}, "bare": {}}
     assert differences(specs, partial=("theirs", "bare")) == {"optimizer.lr": {"ours": 0.1, "theirs": 0.2}}
     assert "optimizer.beta" in differences(specs)
+
+
+def settings_of(**keys: Any) -> dict[str, Any]:
+    """A resolved spec as summary.json holds it."""
+    small = {
+        "data": {"kind": "digits"},
+        "model": {"kind": "mlp"},
+        "loss": {"kind": "cross_entropy"},
+        "optimizer": {"kind": "sgd", "lr": 0.1},
+        "budget": {"epochs": 1},
+    }
+    return resolved(RunSettings.model_validate({**small, **keys}))
+
+
+def test_a_part_that_others_do_not_have_is_told_by_its_own_keys() -> None:
+    prune = {"kind": "magnitude", "amount": 0.5, "schedule": {"kind": "one_shot", "at": 0.25}}
+    specs = {"whole": settings_of(), "pruned": settings_of(structure={"prune": prune})}
+    found = differences(specs)
+    assert "structure.prune.scope" in found
+    assert worth_telling(found, specs) == {
+        "structure.prune.kind": {"pruned": "magnitude"},
+        "structure.prune.amount": {"pruned": 0.5},
+        "structure.prune.schedule.kind": {"pruned": "one_shot"},
+        "structure.prune.schedule.at": {"pruned": 0.25},
+    }
+    foreign = {"whole": {"a": {"b": 1}}, "other": {"c": {"d": 2}}}
+    assert worth_telling(differences(foreign), foreign) == differences(foreign), "defaults of other tools are unknown"

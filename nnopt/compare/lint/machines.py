@@ -14,6 +14,9 @@ CLOCKS = {"wall": "wall time since the first event", "given": "as the source say
 PACKAGES = ("nnopt", "python", "torch")
 # What a measure's name has in it that depends on the machine and on what else it does.
 TIMED = ("seconds", "_per_second", "energy")
+# Words in the names of what is measured of a network's answers, and in those of answers to a batch.
+ANSWERS = ("latency", "inference")
+BATCHES = ("batch_latency", "inference")
 
 
 def precision(context: Context) -> Iterator[Finding]:
@@ -92,7 +95,8 @@ def hardware_of(machine: dict[str, Any]) -> str:
 def time_across_machines(groups: Sequence[Group], metric: str) -> Finding | None:
     """What is wrong with ranking by `metric`, a time, a rate or an energy, where the machines differ; else None.
 
-    Runs that do not tell their machine are taken to be of the same.
+    So with other numbers of threads, and other batches, for the times of a network's answers. Runs that do not tell
+    their machine are taken to be of the same.
     """
     if not any(word in metric for word in TIMED):
         return None
@@ -102,12 +106,31 @@ def time_across_machines(groups: Sequence[Group], metric: str) -> Finding | None
     if differ is None and "energy" in metric:
         differ = told_apart(context, lambda subject: subject.of_runs("energy_source"))
     if differ is None:
-        return None
+        return _answers_unlike(context)
     return Finding(
         "time-across-machines",
         f"{metric} would be ranked across different machines: {differ}.",
         "Train all on one machine, or rank by steps, samples or gradient evaluations; --force ranks all the same.",
     )
+
+
+def _answers_unlike(context: Context) -> Finding | None:
+    """What is wrong with ranking by the time of answers that were given with other threads, or to other batches."""
+    compared = (
+        (ANSWERS, "threads", "threads", "strategy.threads"),
+        (BATCHES, "inference_batch", "samples a batch", "strategy.batch_size"),
+    )
+    for words, key, unit, setting in compared:
+        if not any(word in context.metric for word in words):
+            continue
+        differ = told_apart(context, lambda subject, key=key: subject.of_runs(key))  # type: ignore[misc]
+        if differ is not None:
+            return Finding(
+                "answers-unlike",
+                f"{context.metric} would be ranked across different numbers of {unit}: {differ}.",
+                f"Set {setting} to the same in all; --force ranks all the same.",
+            )
+    return None
 
 
 def _computers(subject: Subject) -> list[str]:

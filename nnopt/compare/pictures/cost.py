@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnopt.compare.comparison import Comparison
-from nnopt.compare.cost import COSTS, CostPoint
+from nnopt.compare.cost import COSTS, LATENCIES, CostPoint, shown_costs
 from nnopt.compare.pictures.figure import MOST_LINES, limits, new_figure, plain, style, write_picture
 from nnopt.compare.pictures.labels import draw_labels
-from nnopt.compare.text import show_quantity
+from nnopt.compare.text import show_digits, show_quantity
 from nnopt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,11 +21,16 @@ TITLES = {
     "train_seconds": "training seconds",
     "memory_peak_bytes": "peak memory",
     "parameters": "parameters",
+    "nonzero_parameters": "parameters that are not 0",
+    "network_bytes": "size of the network's file",
+    "multiply_adds": "multiply-adds for a sample",
+    "latency_seconds": "milliseconds for one sample",
+    "batch_latency_seconds": "milliseconds for a batch",
     "energy_joules": "energy in joules",
 }
 PANELS_IN_A_ROW = 2
 LOG_FROM = 10.0
-MEGABYTE = 1e6
+KILOBYTE, MEGABYTE = 1e3, 1e6
 FRONT = "#555555"
 
 
@@ -41,7 +46,7 @@ def plot_costs(comparison: Comparison, path: Path) -> None:
         UsageError: no cost was recorded, or another suffix.
         DiskError: the file cannot be written.
     """
-    panels = _panels(comparison.costs)
+    panels = _panels(comparison.costs, shown_costs(comparison.rows))
     if not panels:
         raise UsageError(f"cannot draw {path}: no variant has a {comparison.metric} and a cost")
     tasks = list(dict.fromkeys(task for task, _ in panels))
@@ -73,11 +78,11 @@ def plot_costs(comparison: Comparison, path: Path) -> None:
     write_picture(figure, path)
 
 
-def _panels(points: Sequence[CostPoint]) -> dict[tuple[str | None, str], list[CostPoint]]:
+def _panels(points: Sequence[CostPoint], shown: Sequence[str]) -> dict[tuple[str | None, str], list[CostPoint]]:
     """Task and cost -> points; costs that are the same for all are left out where others differ."""
     found = {}
     for task in dict.fromkeys(point.task for point in points):
-        for cost in COSTS:
+        for cost in shown:
             known = [point for point in points if point.task == task and cost in point.costs][:MOST_LINES]
             if known:
                 found[task, cost] = known
@@ -87,7 +92,7 @@ def _panels(points: Sequence[CostPoint]) -> dict[tuple[str | None, str], list[Co
 
 def _draw(axes: Axes, points: Sequence[CostPoint], cost: str, higher: bool, colours: Mapping[str, str]) -> None:
     """Points, bars and the front."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     x = [point.costs[cost] for point in points]
     is_log = min(x) > 0 and max(x) > LOG_FROM * min(x)
@@ -97,8 +102,8 @@ def _draw(axes: Axes, points: Sequence[CostPoint], cost: str, higher: bool, colo
     axes.set_xlabel(TITLES[cost])
     span = max(x) - min(x)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _show(cost, value, span)))
-    if not is_log:
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=_steps(x)) if is_log else MaxNLocator(5, steps=[1, 2, 5, 10]))
     for point in points:
         colour, at = colours[_variant(point)], point.costs[cost]
         axes.plot([at, at], _bar(point), color=colour, linewidth=1.4, alpha=0.7)
@@ -109,6 +114,12 @@ def _draw(axes: Axes, points: Sequence[CostPoint], cost: str, higher: bool, colo
         steps = ([*front_x, axes.get_xlim()[1]], [*front_y, front_y[-1]])
         axes.step(*steps, where="post", color=FRONT, linewidth=1, linestyle="--", zorder=1)
         axes.plot(front_x, front_y, linestyle="", marker="o", markersize=14, fillstyle="none", color=FRONT)
+
+
+def _steps(costs: Sequence[float]) -> tuple[float, ...]:
+    """What is labelled within a factor of ten on a logarithmic axis: less, the longer the axis."""
+    decades = math.log10(max(costs) / min(costs))
+    return (1.0, 2.0, 5.0) if decades < 2 else (1.0, 3.0) if decades < 4 else (1.0,)
 
 
 def _bar(point: CostPoint) -> tuple[float, float]:
@@ -131,10 +142,13 @@ def _marks(points: Sequence[CostPoint], cost: str, end: float) -> list[tuple[flo
 
 def _show(cost: str, value: float, span: float) -> str:
     """A tick's label, with the digits that tell ticks within `span` apart."""
-    if cost != "memory_peak_bytes":
+    if cost in LATENCIES:
+        return show_digits(1000 * value)
+    if not cost.endswith("_bytes"):
         return show_quantity(value)
-    decimals = max(0, math.ceil(-math.log10(span / MEGABYTE)) + 1) if span > 0 else 0
-    return f"{value / MEGABYTE:,.{min(decimals, 3)}f} MB"
+    size, unit = (MEGABYTE, "MB") if value >= MEGABYTE or span >= MEGABYTE else (KILOBYTE, "kB")
+    decimals = max(0, math.ceil(-math.log10(span / size)) + 1) if span > 0 else 0
+    return f"{value / size:,.{min(decimals, 3)}f} {unit}"
 
 
 def _variant(point: CostPoint) -> str:

@@ -50,19 +50,20 @@ class Difference:
     lost: tuple[int, int]
 
 
-def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+def difference(a: Mapping[int, float], b: Mapping[int, float], step: float | None = None) -> Difference:
     """The difference a - b of two samples, each seed -> value; a run that diverged has an infinite value.
 
     Paired t where every seed of the smaller sample is in the other and at least three are shared, else Welch's t;
-    ranks where any value is infinite; "none" where a sample has fewer than three values.
+    ranks where any value is infinite; "none" where a sample has fewer than three values. No spread is less than the
+    `step` in which values move allows; it is read off them where it is not given.
 
     Raises:
         ValueError: a value is NaN.
     """
-    return _compare(Samples.of(a, b), is_ratio=False)
+    return _compare(Samples.of(a, b, step), is_ratio=False)
 
 
-def ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+def ratio(a: Mapping[int, float], b: Mapping[int, float], step: float | None = None) -> Difference:
     """The ratio a / b of two samples of positive quantities: `difference` on their logarithms.
 
     Estimate and interval are ratios, the effect size is one of logarithms. Infinite values are allowed.
@@ -70,7 +71,7 @@ def ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
     Raises:
         ValueError: a value is NaN, or finite and not positive.
     """
-    return _compare(Samples.of(a, b).logs(), is_ratio=True)
+    return _compare(Samples.of(a, b, step).logs(), is_ratio=True)
 
 
 def _compare(samples: Samples, is_ratio: bool) -> Difference:

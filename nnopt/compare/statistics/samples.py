@@ -38,8 +38,8 @@ class Samples:
     unit: float = 1.0
 
     @classmethod
-    def of(cls, a: Mapping[int, float], b: Mapping[int, float]) -> Samples:
-        """From two mappings of seed -> value.
+    def of(cls, a: Mapping[int, float], b: Mapping[int, float], step: float | None = None) -> Samples:
+        """From two mappings of seed -> value; `step` is their grid where it is known and need not be read off them.
 
         Pairs are made where every seed of the smaller sample is one of the other's, there are at least three,
         and every value of both is finite: a run that diverged is not left out for having no partner.
@@ -60,7 +60,8 @@ class Samples:
         largest = _largest(known)
         unit = 1.0 if largest == 0 or SAFE[0] < largest < SAFE[1] else largest
         known, largest = known / unit, largest / unit
-        return cls(values_a / unit, values_b / unit, paired, grid_step(known), RESOLUTION * largest, unit)
+        grid = grid_step(known) if step is None else step / unit
+        return cls(values_a / unit, values_b / unit, paired, grid, RESOLUTION * largest, unit)
 
     def logs(self) -> Samples:
         """The same on logarithms: a step h at a value x is one of log(1 + h/x), taken at the geometric mean of all.

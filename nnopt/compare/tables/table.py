@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnopt.compare.comparison import Comparison
+from nnopt.compare.cost import shown_costs
 from nnopt.compare.gates import GateResult
 from nnopt.compare.rows import Row
 from nnopt.compare.spread import Spread
@@ -21,16 +22,28 @@ from nnopt.compare.text import (
     best_sentence,
     said,
     show_bytes,
+    show_milliseconds,
     show_quantity,
     show_reached,
     show_runs,
     show_spread,
     show_value,
 )
+from nnopt.spec.metric_names import OF_THE_NETWORK
 from nnopt.store.files import write_whole
 
 STATUSES = ("done", "diverged", "failed", "interrupted", "running", "pruned")
-COST_WORDS = {"train_seconds": "seconds", "memory_peak_bytes": "memory", "energy_joules": "energy"}
+COST_WORDS = {
+    "train_seconds": "seconds",
+    "memory_peak_bytes": "memory",
+    "nonzero_parameters": "nonzero parameters",
+    "network_bytes": "file size",
+    "multiply_adds": "multiply-adds",
+    "latency_seconds": "latency",
+    "batch_latency_seconds": "batch latency",
+    "energy_joules": "energy",
+}
+MOST_FRONTS = 4  # that are named where a variant is on all
 TO_TARGET = ("reached", "runs", "steps", "samples", "gradient_evaluations", "seconds")
 Cell = str | int | float | None
 
@@ -68,6 +81,7 @@ def cells(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "memory_peak_bytes": row.memory_peak_bytes,
         "parameters": row.parameters,
         "energy_joules": row.energy_joules,
+        **{name: getattr(row, name) for name in OF_THE_NETWORK if name != "parameters"},
         "pareto_set": " ".join(sorted(point.front)) if point else None,
         **verdict_cells(verdict),
     }
@@ -172,10 +186,7 @@ class Column:
 def shown_columns(comparison: Comparison) -> list[Column]:
     """Rank and variant, then the columns that have a value in some row."""
     target = comparison.target
-    pareto = {row.label: ABSENT for row in comparison.rows} | {
-        point.label: ", ".join(sorted(COST_WORDS.get(cost, cost) for cost in point.front)) or ABSENT
-        for point in comparison.costs
-    }
+    pareto = _pareto_texts(comparison)
     goal = f"{target.metric} {target.value:g}" if target else "target"
     columns = [
         Column("result", "runs", show_runs, is_number=False),
@@ -194,12 +205,42 @@ def shown_columns(comparison: Comparison) -> list[Column]:
         Column("cost", "parameters", lambda row: show_quantity(row.parameters)),
         Column("cost", "joules", lambda row: show_quantity(row.energy_joules)),
         Column("cost", "Pareto set", lambda row: pareto[row.label], is_number=False),
+        *_network_columns(comparison),
     ]
     return [
         Column("name", "#", lambda row: str(row.rank)),
         Column("name", "variant", lambda row: row.label, is_number=False),
         *(column for column in columns if any(column.text(row) != ABSENT for row in comparison.rows)),
     ]
+
+
+def _pareto_texts(comparison: Comparison) -> dict[str, str]:
+    """The fronts that each row is on, `all` where these are many and all there are."""
+    fronts = {cost for point in comparison.costs for cost in point.front}
+
+    def text(front: frozenset[str]) -> str:
+        if len(fronts) > MOST_FRONTS and front == fronts:
+            return "all"
+        return ", ".join(sorted(COST_WORDS.get(cost, cost) for cost in front)) or ABSENT
+
+    return dict.fromkeys(comparison.ranking, ABSENT) | {point.label: text(point.front) for point in comparison.costs}
+
+
+def _network_columns(comparison: Comparison) -> list[Column]:
+    """What networks cost besides parameters, where it tells them apart."""
+    shown = shown_costs(comparison.rows)
+    columns = {
+        "nonzero_parameters": ("nonzero parameters", lambda row: show_quantity(_whole(row.nonzero_parameters))),
+        "network_bytes": ("file size", lambda row: show_bytes(_whole(row.network_bytes))),
+        "multiply_adds": ("multiply-adds", lambda row: show_quantity(_whole(row.multiply_adds))),
+        "latency_seconds": ("latency", lambda row: show_milliseconds(row.latency_seconds)),
+        "batch_latency_seconds": ("inference samples/s", lambda row: show_quantity(row.inference_samples_per_second)),
+    }
+    return [Column("network", title, text) for cost, (title, text) in columns.items() if cost in shown]
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else round(count)
 
 
 def _evaluations_column(comparison: Comparison) -> list[Column]:
