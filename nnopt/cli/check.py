@@ -26,6 +26,7 @@ def check(
     from nnopt.spec.identity import resolved, to_yaml
     from nnopt.spec.loading import load
     from nnopt.spec.search.words import search_in_words
+    from nnopt.spec.structure.words import structure_in_words
     from nnopt.store.folder import runs_folder
 
     check_writable(plot)
@@ -38,22 +39,26 @@ def check(
     console = output()
     console.print(to_yaml(resolved(experiment)), markup=False, soft_wrap=True)
     print_plan(plan, runs_folder(runs_dir), fresh=False, as_json=False)
-    for line in search_in_words(experiment):
+    for line in (*structure_in_words(experiment), *search_in_words(experiment)):
         console.print(line, markup=False, soft_wrap=True)
     if deep:
         from nnopt.track.tracking import check_installed
 
         check_installed(experiment.track)
         from nnopt.train.setup import DataCache, build
+        from nnopt.train.teachers import check_teachers, check_teachers_are_there
 
-        cache = DataCache()
+        cache, folder = DataCache(), runs_folder(runs_dir)
+        planned = {run.label: run for run in plan.runs}
         for run in {run.variant: run for run in plan.runs}.values():
-            setup, _ = build(run, cache)
+            setup, state = build(run, cache)
+            check_teachers(run, setup, state, planned, folder, cache)
             console.print(
                 f"{run.variant}: {setup.parameters.count:,} parameters, {len(setup.data.train):,} training samples "
                 f"({setup.data.describe_inputs()}), {setup.device}, {setup.threads} threads",
                 soft_wrap=True,
             )
+        check_teachers_are_there(plan.runs, planned, folder)
     from nnopt.compare.pictures.rates import learning_rates, plot_rates, sparkline
 
     curves = {name: learning_rates(settings) for name, settings in experiment.variants.items()}

@@ -59,11 +59,10 @@ def parts(
 def _show(title: str, part: type[Spec], as_json: bool) -> None:
     from dataclasses import asdict
 
-    from nnopt.spec.base import KindSpec
     from nnopt.spec.parts import first_line, keys_of
 
     keys = keys_of(part)
-    formula, source = (part.formula, part.source) if issubclass(part, KindSpec) else ("", "")
+    formula, source = getattr(part, "formula", ""), getattr(part, "source", "")
     if as_json:
         described = {"name": title, "description": first_line(part), "formula": formula, "source": source}
         print_json({**described, "keys": [asdict(key) for key in keys]})

@@ -93,7 +93,8 @@ class Lines(Watcher):
         if _is_of_trial(label):
             super().ended(label, status, reason)
             return
-        spent = _duration(time.monotonic() - self.begun.get(label, time.monotonic()))
+        now = time.monotonic()
+        spent = _duration(now - self.begun.get(label, now))
         self._count(f"{label}: {status}{_why(status, reason)} in {spent}")
 
     def trial(self, label: str, text: str) -> None:

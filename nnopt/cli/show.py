@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,9 @@ def show(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the run's curves: .png, .svg, .pdf.")
     ] = None,
     spec: Annotated[bool, typer.Option("--spec", help="Also print the resolved spec.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show the network's layers instead, with shapes and what they cost.")
+    ] = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -35,6 +38,11 @@ def show(
         from nnopt.compare.pictures.run import plot_run
 
         plot_run(record, plot)
+    if layers:
+        from nnopt.cli.layers_table import print_layers
+
+        print_layers(record, as_json)
+        return
     if as_json:
         print_json({**record.summary, "status": record.status, "folder": str(record.folder)})
         return
@@ -84,7 +92,10 @@ def _table(record: Any) -> Any:
         )
         add("samples/s", _or_nothing(show_quantity, summary.get("samples_per_second")))
         add("peak memory", _or_nothing(show_bytes, summary.get("memory_peak_bytes")))
-        add("parameters", _or_nothing("{:,}".format, summary.get("parameters")))
+        for teacher in summary.get("teachers") or []:
+            add("teacher", _teacher(teacher))
+        for name, text in _network_rows(summary):
+            add(name, text)
         promised = summary.get("bits_promised")
         if promised is not None:
             add("same bits again", "yes" if promised else f"not promised: {summary['bits_reason']}")
@@ -103,6 +114,8 @@ def _table(record: Any) -> Any:
                 f"{name} {value:.6g}" for name, value in tests.items() if name != "step" and value is not None
             )
             add(f"test, {weights} weights", shown)
+    for text in summary.get("diagnosis") or []:
+        add("diagnosis", text)
     target = summary.get("target")
     if target:
         where = f"reached at step {target['step']}, {target['seconds']:.2f} s" if target["reached"] else "not reached"
@@ -126,6 +139,37 @@ def _search_rows(record: Any) -> list[tuple[str, str]]:
         ("trial", f"{record.trial}{''.join(of)} of {record.variant}, in the search of {record.experiment}"),
         ("setting", ", ".join(f"{key} {show_value(setting, key)}" for key in setting)),
     ]
+
+
+def _teacher(record: dict[str, Any]) -> str:
+    """Whose answers it learned from, and by which weights they were given."""
+    if "run" not in record:
+        return f"{record['checkpoint']} (SHA-256 {record['sha256'][:16]})"
+    return f"{record['run']}, {record['weights']} weights (step {record['step']:,}, SHA-256 {record['sha256'][:16]})"
+
+
+def _network_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the network that came out costs, with what it cost before where its structure was changed."""
+    before = summary.get("before") or {}
+    for name, key in (
+        ("parameters", "parameters"),
+        ("not 0", "nonzero_parameters"),
+        ("multiply-adds", "multiply_adds"),
+        ("bytes on disk", "network_bytes"),
+    ):
+        value, was = summary.get(key), before.get(key)
+        if value is not None and (key != "nonzero_parameters" or value != summary.get("parameters")):
+            yield name, f"{value:,}" + (f" (before: {was:,})" if was is not None and was != value else "")
+    for name, key, samples in (
+        ("latency", "latency_seconds", 1),
+        ("batch latency", "batch_latency_seconds", summary.get("inference_batch")),
+    ):
+        value, was = summary.get(key), before.get(key)
+        if value is not None:
+            most = summary[key.replace("_seconds", "_p95_seconds")]
+            size = "1 sample" if samples == 1 else f"{samples} samples"
+            earlier = "" if was is None else f" (before: {1000 * was:.3g} ms)"
+            yield name, f"{1000 * value:.3g} ms for {size}, 95 % within {1000 * most:.3g} ms{earlier}"
 
 
 def _trained(summary: dict[str, Any]) -> str:

@@ -46,6 +46,11 @@ def print_sweep_plan(plan: SweepPlan, as_json: bool) -> None:
         soft_wrap=True,
     )
 
+    if plan.limits:
+        from nnopt.spec.search.limits import limits_in_words
+
+        console.print(f"a trial is trained only with {limits_in_words(plan.limits)}", soft_wrap=True)
+
 
 def _cell(setting: Any, key: str) -> str:
     value = setting.get(key, "")
@@ -57,7 +62,7 @@ def _plain(plan: SweepPlan) -> dict[str, Any]:
         {**one.__dict__, "settings": {str(number): dict(setting) for number, setting in one.settings.items()}}
         for one in plan.variants
     ]
-    return {**plan.__dict__, "variants": variants}
+    return {**plan.__dict__, "variants": variants, "limits": dict(plan.limits)}
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from nnopt.errors import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nnopt.compare.tables.tasks import TextColumn
+    from nnopt.compare.tables.columns import TextColumn
 
 tune = typer.Typer(
     help="Short tests before a search: a learning rate to begin with, a batch that fits and keeps the device busy.",
@@ -57,7 +57,7 @@ def tune_lr(
     plan = Plan.of(load(config, tuple(overrides or ())))
     folder = runs_folder(runs_dir) / plan.experiment.name
     with _watched(quiet, steps) as (stop, tick):
-        found = lr.tune_lr(plan, rates, stop, tick)
+        found = lr.tune_lr(plan, rates, stop, tick, folder.parent)
     written = lr.write_lr_files(found, folder)
     if as_json:
         print_json(lr.lr_json(found))
@@ -90,7 +90,7 @@ def tune_batch_size(
     plan = Plan.of(load(config, tuple(overrides or ())))
     folder = runs_folder(runs_dir) / plan.experiment.name
     with _watched(quiet) as (stop, tick):
-        found = batches.tune_batch_size(plan, stop, low, repeats, tick)
+        found = batches.tune_batch_size(plan, stop, low, repeats, tick, folder.parent)
     written = batches.write_batch_files(found, folder)
     if as_json:
         print_json(batches.batch_json(found))
@@ -128,7 +128,7 @@ def _print(
     """Titled tables, what they mean, lines to copy, and where it is kept."""
     from rich.text import Text
 
-    from nnopt.compare.tables.tasks import render_columns
+    from nnopt.compare.tables.columns import render_columns
 
     console = output()
     for title, columns in tables:
