@@ -48,6 +48,21 @@ def searched(**keys: Any) -> dict[str, Any]:
     return {"search": {"space": space, "trials": TRIALS, "confirm": None, **keys}}
 
 
+def pruned(**keys: Any) -> dict[str, Any]:
+    """The change that prunes, with a rate at which 30 steps suffice."""
+    return {"structure": {"prune": keys}, "optimizer": {"lr": 0.5}}
+
+
+def at_times(**schedule: Any) -> dict[str, Any]:
+    """The change that prunes by a schedule."""
+    return pruned(kind="magnitude", amount=0.5, schedule=schedule)
+
+
+def quantised(**keys: Any) -> dict[str, Any]:
+    """The change that quantises."""
+    return {"structure": {"quantise": keys}, "optimizer": {"lr": 0.5}}
+
+
 ENLARGED = {"data": {"kind": "enlarged:EnlargedDigits"}, "optimizer": {"kind": "adam", "lr": 0.003}}
 REAL_VALUED = {"data": {"kind": "diabetes"}, "optimizer": {"lr": 0.05}}
 IMAGES = {"strategy": {"batch_size": 500}, "model": {"hidden": [8]}, "optimizer": {"kind": "adam", "lr": 0.01}}
@@ -76,6 +91,7 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "mlp": {"model": {"hidden": [16, 8], "activation": "silu", "norm": "batch", "dropout": 0.1}},
         "cnn": {"model": {"kind": "cnn", "blocks": [{"channels": 4, "norm": "batch", "pool": "max"}], "hidden": [16]}},
         "lenet": ENLARGED,
+        "nin": {"model": {"blocks": {"channels": 8, "depth": 1}, "norm": "batch"}, "optimizer": {"lr": 2.0}},
         "resnet": {"model": {"kind": "resnet", "depth": 8, "width": 4}},
     },
     "loss": {
@@ -104,6 +120,22 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "ema": {"strategy": {"average": {"kind": "ema", "decay": 0.8}}},
         "swa": {"strategy": {"average": {"kind": "swa", "start": 0.3, "every": {"steps": 2}}}},
     },
+    "prune": {
+        "magnitude": pruned(kind="magnitude", amount=0.5),
+        "random": pruned(kind="random", granularity="2:4"),
+        "gradient": pruned(kind="gradient", amount=0.5, samples=300, scope="layer"),
+        "movement": pruned(kind="movement", amount=0.5, rewind={"to": 0.1}),
+    },
+    "prune_schedule": {
+        "one_shot": at_times(kind="one_shot", at=0.3),
+        "iterative": at_times(kind="iterative", times=3),
+        "cubic": at_times(kind="cubic", times=5),
+    },
+    "quantise": {
+        "int8_weight_only": quantised(kind="int8_weight_only"),
+        "int8_dynamic": quantised(kind="int8_dynamic"),
+        "int8_aware": quantised(kind="int8_aware", start=0.2),
+    },
     "data": {
         "digits": {},
         "breast_cancer": {},
@@ -125,6 +157,8 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "median": searched(prune={"startup_trials": 1, "warmup": 0}, at_once=1),
     },
 }  # fmt: skip
+# Union -> where it stands below `structure`; the rows of these say the kind themselves.
+STRUCTURES = {"prune": ("prune",), "prune_schedule": ("prune", "schedule"), "quantise": ("quantise",)}
 SEARCHES = {"sampler": "sampler", "pruner": "prune"}  # union -> key of `search`
 ROWS = [(union, name) for union, rows in TABLE.items() if union not in SEARCHES for name in rows]
 SEARCH_ROWS = [(union, name) for union in SEARCHES for name in TABLE[union]]
@@ -141,6 +175,8 @@ def own_keys(union: str, name: str) -> dict[str, Any]:
         return {"strategy": {"lr_decay": {"kind": name}}}
     if union == "average":
         return {"strategy": {"average": {"kind": name}}}
+    if union in STRUCTURES:
+        return {}
     if union in SEARCHES:
         return {"search": {SEARCHES[union]: {"kind": name}}}
     return {union: {"kind": name}}
@@ -176,7 +212,7 @@ def test_a_part_trains_and_lowers_the_loss(
     assert summary["status"] == "done"
     assert summary["steps"] == STEPS
     spec = summary["spec"]
-    used = spec["strategy"][union] if union in ("lr_decay", "average") else spec[union]
+    used = used_part(spec, union)
     assert used["kind"] == name
     rows = rows_of(folder / "metrics.csv")
     losses = [float(row["val_loss"]) for row in rows]
@@ -188,6 +224,17 @@ def test_a_part_trains_and_lowers_the_loss(
     if union == "optimizer":
         evaluations = summary["gradient_evaluations"]
         assert evaluations > STEPS if name == "lbfgs" else evaluations == STEPS
+
+
+def used_part(spec: dict[str, Any], union: str) -> dict[str, Any]:
+    """The keys of the part in a resolved spec."""
+    found = spec["strategy"] if union in ("lr_decay", "average") else spec
+    if union not in STRUCTURES:
+        return dict(found[union])
+    found = spec["structure"]
+    for key in STRUCTURES[union]:
+        found = found[key]
+    return dict(found)
 
 
 def assert_rates_follow(part: type[KindSpec], keys: dict[str, Any], folder: Path, lr: float) -> None:

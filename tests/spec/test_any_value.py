@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from nnopt.spec.identity import resolved
 from nnopt.spec.loading import load
 from nnopt.spec.merge import merge, nested
 from nnopt.spec.parts import UNIONS
+from nnopt.spec.structure.distill import DistillSpec, FeatureSpec, TeacherSpec
+from nnopt.spec.structure.low_rank import LowRankSpec
+from nnopt.spec.structure.prune import RewindSpec
 
 ANYTHING: list[Any] = [
     None, True, False, 0, 1, -1, 3, 10**240, -(10**240), 0.0, 0.5, 1.0, -0.5, 1e-300, 1e300, "", "x", "auto", "full",
@@ -66,6 +69,9 @@ WHERE: dict[str, tuple[str, ...]] = {
     "average": ("strategy", "average"),
     "sampler": ("search", "sampler"),
     "pruner": ("search", "prune"),
+    "prune": ("structure", "prune"),
+    "prune_schedule": ("structure", "prune", "schedule"),
+    "quantise": ("structure", "quantise"),
 }
 SEARCHED = {"optimizer.lr": {"log": [0.001, 1], "points": 2}, "loss.l2": {"range": [0, 1], "points": 2}}
 NEEDED = {
@@ -78,7 +84,9 @@ NEEDED = {
 def test_any_value_of_any_key_of_a_part(union: str, name: str, tmp_path: Path) -> None:
     part = UNIONS[union].find(name)
     at = WHERE.get(union, (union,))
-    good = merge(merge(SMALL, nested(at, {"kind": name})), nested(at[:1], NEEDED.get(at[0], {})))
+    around = {"kind": "magnitude", "amount": 0.5} if at[:2] == ("structure", "prune") else {}
+    good = merge(merge(SMALL, nested(at[:2], around)), nested(at, {"kind": name}))
+    good = merge(good, nested(at[:1], NEEDED.get(at[0], {})))
     for path in paths_of(part, at):
         for value in FEW:
             assert survives(tmp_path / "spec.yaml", merge(good, nested(path, value)))
@@ -92,11 +100,13 @@ BELOW = {
     "evaluation": ["every", "at_start", "metrics", "select", "target", "batch_size"],
     "checkpoint": ["every"],
     "logging": ["every"],
-    "search": ["space", "sampler", "trials", "seeds_per_trial", "objective", "prune", "confirm", "at_once"],
+    "structure": ["low_rank", "prune", "quantise", "distill"],
+    "search": ["space", "sampler", "trials", "seeds_per_trial", "objective", "limits", "prune", "confirm",
+               "at_once"],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [*TOP, "evaluation", "checkpoint", "logging", "search", "device"])
+@pytest.mark.parametrize("key", [*TOP, "structure", "evaluation", "checkpoint", "logging", "search", "device"])
 def test_any_value_at_the_top(key: str, tmp_path: Path) -> None:
     for value in ANYTHING:
         assert survives(tmp_path / "spec.yaml", {**SMALL, key: value})
@@ -107,3 +117,36 @@ def test_any_value_below(mapping: str, key: str, tmp_path: Path) -> None:
     for value in ANYTHING:
         keys = {**SMALL.get(mapping, {}), **NEEDED.get(mapping, {})}
         assert survives(tmp_path / "spec.yaml", {**SMALL, mapping: {**keys, key: value}})
+
+
+TEACHER = {"run": "other/big/seed-{seed}"}
+FEATURE = {"student": "1", "teacher": "1"}
+SHAPED: dict[tuple[str, ...], tuple[type[Spec], dict[str, Any]]] = {
+    ("low_rank",): (LowRankSpec, {"rank": 2}),
+    ("distill",): (DistillSpec, {"teachers": [TEACHER]}),
+    ("distill", "teachers", "0"): (TeacherSpec, {"teachers": [TEACHER]}),
+    ("distill", "features", "0"): (FeatureSpec, {"teachers": [TEACHER], "features": [FEATURE]}),
+    ("prune", "rewind"): (RewindSpec, {"kind": "magnitude", "amount": 0.5, "rewind": {"to": 0.1}}),
+}
+
+
+@pytest.mark.parametrize("at", list(SHAPED), ids=".".join)
+def test_any_value_within_the_structure(at: tuple[str, ...], tmp_path: Path) -> None:
+    part, around = SHAPED[at]
+    good = {**SMALL, "structure": {at[0]: around}}
+    path = tmp_path / "good.yaml"
+    path.write_text(yaml.dump(good, Dumper=DUMPER), encoding="utf-8")
+    load(path)  # so that what is refused below is refused for its value
+    for key in paths_of(part, ("structure", *at)):
+        for value in FEW:
+            assert survives(tmp_path / "spec.yaml", laid(good, key, value))
+
+
+def laid(keys: Any, path: Sequence[str], value: Any) -> Any:
+    """A copy of `keys` with `value` at `path`, which may lead through lists."""
+    if not path:
+        return value
+    first, *rest = path
+    if isinstance(keys, list):
+        return [laid(one, rest, value) if str(place) == first else one for place, one in enumerate(keys)]
+    return {**keys, first: laid(keys.get(first, {}), rest, value)}
