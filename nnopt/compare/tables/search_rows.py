@@ -31,7 +31,7 @@ def variant_rows(summary: SearchSummary) -> list[Row]:
         _variant_row(summary, one if member is None else _with_best(one, member), names, keys)
         | {
             "against": summary.against,
-            "cost": member.trial.cost if member else None,
+            "cost": _whole(member.trial.cost) if member else None,
             "confirmed_as": member.name if member else None,
         }
         for one, member in members
@@ -99,7 +99,12 @@ def _sizes(trial: Trial, summary: SearchSummary) -> Row:
     costs = {} if summary.against is None else {summary.against: trial.cost}
     wanted = dict.fromkeys([*costs, *summary.limits])
     sizes = {name: trial.sizes.get(name) if costs.get(name) is None else costs[name] for name in wanted}
-    return {name: size for name, size in sizes.items() if name != summary.metric}
+    return {name: _whole(size) for name, size in sizes.items() if name != summary.metric}
+
+
+def _whole(size: float | None) -> float | int | None:
+    """A count as a whole number: the mean over a trial's seeds is mostly one."""
+    return int(size) if size is not None and float(size).is_integer() else size
 
 
 def sensitivity_rows(summary: SearchSummary) -> list[Row]:
