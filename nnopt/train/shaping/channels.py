@@ -14,25 +14,23 @@ from nnopt.errors import UsageError
 from nnopt.randomness import derive
 from nnopt.spec.structure.prune import Gradient, Magnitude, PruneSpec, RandomPrune
 from nnopt.structure.channels import ChannelGroup, Channels, find_channels, least, scores, take_out
-from nnopt.structure.layers import chosen_layers, layers_within
+from nnopt.structure.layers import layers_within
 from nnopt.structure.prune.criteria import mean_gradient
-from nnopt.train.shaping.operation import Bench, Operation
-from nnopt.train.shaping.rewinding import Rewinding
+from nnopt.train.shaping.operation import Bench
+from nnopt.train.shaping.removal import Removal
 
-MOST_JUDGED = 10  # removals before and after each of which validation is worth its time
 SHOWN = 6  # layers in a message
 
 Taken = list[tuple[ChannelGroup, list[int]]]  # groups with the channels of each that go
 
 
-class ChannelRemoval(Operation):
+class ChannelRemoval(Removal):
     """Channels of convolutions and neurons of linear layers, taken out with all that belongs to them.
 
     The amount is a share of the channels that there were at first, of all layers that it reaches and that have some
     to spare. The optimizer and the average begin anew after each removal, as their tensors have other shapes.
     """
 
-    name = "prune"
     reshapes = True
     recompiles = True
 
@@ -41,19 +39,7 @@ class ChannelRemoval(Operation):
             raise UsageError(
                 f"structure.prune: {spec.kind} ranks single weights, not channels: take granularity weights or n:m"
             )
-        self.spec, self.bench = spec, bench
-        self.chosen = tuple(chosen_layers(bench.model, spec.layers, spec.leave_out, "structure.prune"))
-        points = spec.schedule.amounts(spec.share)
-        self.amounts: list[float | None] = [amount for _, amount in points]
-        shares = [at for at, _ in points]
-        self.judged = len(points) <= MOST_JUDGED
-        self.rewinding: Rewinding | None = None
-        if spec.rewind is not None:
-            self.rewinding = Rewinding(spec.rewind, shares, bench)
-            self.amounts.insert(0, None)
-            shares.insert(0, spec.rewind.to)
-            self.quiet = frozenset({0})
-        self.shares = tuple(shares)
+        super().__init__(spec, bench)
         self.removed: dict[str, int] = {}  # channels that are gone, by group
         self._check(self._channels())
 
@@ -165,10 +151,6 @@ class ChannelRemoval(Operation):
             self.rewinding.early = {name: tensor.detach() for name, tensor in early.state_dict().items()}
         take_out(model, taken)
         self.bench.refit(model)
-
-    def rate_shares(self, before: float, after: float) -> tuple[float, float]:
-        """As the base class says."""
-        return (before, after) if self.rewinding is None else self.rewinding.rate_shares(before, after)
 
     def state_dict(self) -> dict[str, Any]:
         """How many channels are gone; which, is seen by the network."""

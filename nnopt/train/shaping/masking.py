@@ -11,39 +11,23 @@ from torch import Tensor
 from nnopt.errors import UsageError
 from nnopt.randomness import derive
 from nnopt.spec.structure.prune import PruneSpec
-from nnopt.structure.layers import chosen_layers, layers_within
+from nnopt.structure.layers import layers_within
 from nnopt.structure.prune.criteria import Evidence, mean_gradient
 from nnopt.structure.prune.masks import bits_kept, extend, removable, set_to_zero
-from nnopt.train.shaping.operation import Bench, Operation
-from nnopt.train.shaping.rewinding import Rewinding
-
-MOST_JUDGED = 10  # removals before and after each of which validation is worth its time
+from nnopt.train.shaping.operation import Bench
+from nnopt.train.shaping.removal import Removal
 
 
-class Masking(Operation):
+class Masking(Removal):
     """Weights of linear and convolution layers that are 0 for good.
 
     Masked gradients alone would not do: moments, weight decay and orthogonalised updates move weights without one. So
     the weights are set to 0 after each update as well.
     """
 
-    name = "prune"
-
     def __init__(self, spec: PruneSpec, bench: Bench) -> None:
-        self.spec, self.bench = spec, bench
+        super().__init__(spec, bench)
         self.criterion = spec.build()
-        self.chosen = tuple(chosen_layers(bench.model, spec.layers, spec.leave_out, "structure.prune"))
-        points = spec.schedule.amounts(spec.share)
-        self.amounts: list[float | None] = [amount for _, amount in points]
-        shares = [at for at, _ in points]
-        self.judged = len(points) <= MOST_JUDGED
-        self.rewinding: Rewinding | None = None
-        if spec.rewind is not None:
-            self.rewinding = Rewinding(spec.rewind, shares, bench)
-            self.amounts.insert(0, None)
-            shares.insert(0, spec.rewind.to)
-            self.quiet = frozenset({0})
-        self.shares = tuple(shares)
         self.begun = False
         self.over = False
         self._lay({}, {})
@@ -175,10 +159,6 @@ class Masking(Operation):
             self.pending = None
         if self.begun:
             set_to_zero(self.parameters.values, self.kept)
-
-    def rate_shares(self, before: float, after: float) -> tuple[float, float]:
-        """As the base class says."""
-        return (before, after) if self.rewinding is None else self.rewinding.rate_shares(before, after)
 
     def state_dict(self) -> dict[str, Any]:
         """Masks by the names of the weights, and what the coming removals depend on."""
