@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from nnopt.spec.experiment import RunSettings
-from nnopt.spec.identity import differing
-
 # What a run is called and how its settings were found, not what it does.
 NAMES = ("name", "variant", "variants", "seed", "seeds", "tuned")
 
@@ -44,23 +39,34 @@ def worth_telling(
     That one variant prunes and another does not is said by what it prunes, not by each key that it left alone.
     """
     flat = {label: dict(_flatten(_without_names(spec))) for label, spec in specs.items()}
-    own = {label: _own_keys(spec) for label, spec in specs.items()}
+    within = {key: f"{key.rpartition('.')[0]}." for key in found}
+    lacking = {
+        start
+        for start in set(within.values()) - {"."}
+        if any(not any(key.startswith(start) for key in keys) for keys in flat.values())
+    }
+    own = {label: _own_keys(spec) for label, spec in specs.items()} if lacking else {}
 
     def says_something(key: str, values: Mapping[str, Value]) -> bool:
-        within = f"{key.rpartition('.')[0]}."
-        lacks_all = any(not any(one.startswith(within) for one in keys) for keys in flat.values())
-        return not lacks_all or any(own[label] is None or key in (own[label] or ()) for label in values)
+        return within[key] not in lacking or any(own[label] is None or key in (own[label] or ()) for label in values)
 
     return {key: values for key, values in found.items() if says_something(key, values)}
 
 
 def _own_keys(spec: Mapping[str, Value]) -> set[str] | None:
     """The dotted keys of a spec that are not left at their defaults; None where it is not one of this nnopt's."""
+    from pydantic import ValidationError
+
+    from nnopt.spec.experiment import RunSettings  # takes a fifth of a second, and is seldom needed here
+    from nnopt.spec.identity import differing
+
     try:
         settings = RunSettings.model_validate(_without_names(spec))
     except ValidationError:
         return None
-    return {key for key, _ in _flatten(differing(settings))}
+    # Those that are no part of a spec's identity are not in `differing`.
+    others = {name: spec[name] for name in RunSettings.model_fields.keys() - differing(settings).keys() if name in spec}
+    return {key for part in (differing(settings), others) for key, _ in _flatten(part)}
 
 
 def _without_names(spec: Mapping[str, Value]) -> dict[str, Value]:

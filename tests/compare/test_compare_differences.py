@@ -107,5 +107,7 @@ def test_a_part_that_others_do_not_have_is_told_by_its_own_keys() -> None:
         "structure.prune.schedule.kind": {"pruned": "one_shot"},
         "structure.prune.schedule.at": {"pruned": 0.25},
     }
+    kept = {"often": settings_of(checkpoint={"every": {"steps": 5}}), "usual": settings_of()}
+    assert worth_telling(differences(kept), kept) == {"checkpoint.every.steps": {"often": 5}}
     foreign = {"whole": {"a": {"b": 1}}, "other": {"c": {"d": 2}}}
     assert worth_telling(differences(foreign), foreign) == differences(foreign), "defaults of other tools are unknown"
