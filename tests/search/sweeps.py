@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 import yaml
 from command_line import SMALL
 
+import nnopt
 from nnopt.spec.merge import merge
 
 # Two variants of six short trials each on the digits; some rates of either diverge or learn nothing.
@@ -33,6 +35,14 @@ def write_search(folder: Path, changes: dict[str, Any] | None = None, name: str 
     path = folder / name
     path.write_text(yaml.safe_dump(merge(SEARCH, changes or {}), sort_keys=False))
     return path
+
+
+def swept_undrawn(path: Path) -> Path:
+    """The folder of a spec file, whose search was carried out below it in `runs`, without its picture."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnopt.compare.pictures.search.plot_search", lambda *_: None)
+        nnopt.sweep(path, runs_dir=path.parent / "runs")
+    return path.parent
 
 
 def studies(runs: Path, experiment: str = "small") -> dict[str, list[tuple[Any, ...]]]:

@@ -14,7 +14,7 @@ import yaml
 from command_line import SMALL, Ended
 from hypothesis import given
 from hypothesis import strategies as st
-from sweeps import studies, trial_folders
+from sweeps import studies, swept_undrawn, trial_folders
 
 import nnopt
 from nnopt.compare.search.trial import Trial
@@ -64,11 +64,7 @@ def parameters(width: int) -> int:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("limited")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnopt.compare.pictures.search.plot_search", lambda *_: None)
-        nnopt.sweep(write_limited(folder), runs_dir=folder / "runs")
-    return folder
+    return swept_undrawn(write_limited(tmp_path_factory.mktemp("limited")))
 
 
 def test_a_trial_beyond_a_limit_has_no_runs_but_a_row(swept: Path) -> None:

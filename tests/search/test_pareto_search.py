@@ -16,6 +16,7 @@ from command_line import SMALL, Ended
 from hypothesis import given
 from hypothesis import strategies as st
 from running import summary_of
+from sweeps import swept_undrawn
 
 import nnopt
 from nnopt.compare.search.front import front_of, spread_out
@@ -66,11 +67,7 @@ def confirmed_in(runs: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder above the runs of one sweep of eight trials."""
-    folder = tmp_path_factory.mktemp("front")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnopt.compare.pictures.search.plot_search", lambda *_: None)
-        nnopt.sweep(write_pareto(folder), runs_dir=folder / "runs")
-    return folder
+    return swept_undrawn(write_pareto(tmp_path_factory.mktemp("front")))
 
 
 def test_the_front_is_what_no_trial_beats_in_both(swept: Path) -> None:

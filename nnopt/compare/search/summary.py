@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -112,7 +112,8 @@ class VariantSearch:
 class SearchSummary:
     """The search of an experiment: by which `metric` it was judged, how (`search`, as in search.json), what it found.
 
-    `variants` are in the order of their file.
+    `variants` are in the order of their file. `against` is the second objective, of which less is better, None where
+    there is one alone; `limits` is what a network may take at most, by quantity.
     """
 
     experiment: str
@@ -120,22 +121,14 @@ class SearchSummary:
     higher_is_better: bool
     search: dict[str, Any]
     variants: tuple[VariantSearch, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    against: str | None = None
+    limits: dict[str, float] = field(default_factory=dict)
 
     @property
     def is_confirmed(self) -> bool:
         """Whether every variant's best was trained again on fresh seeds."""
         return all(variant.is_confirmed for variant in self.variants)
-
-    @property
-    def against(self) -> str | None:
-        """The second objective, of which less is better; None where there is one alone."""
-        return (self.search.get("objective") or {}).get("against")
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """Quantity -> what a network may take of it at most."""
-        return dict(self.search.get("limits") or {})
 
     @property
     def learns(self) -> bool:
@@ -162,7 +155,15 @@ def summarise_search(file: SearchFile, records: Sequence[RunRecord]) -> SearchSu
         _of_variant(file, name, searched, trials.get(name, ()), _records_of(name, file, kept))
         for name, searched in named
     )
-    found = SearchSummary(file.experiment, file.metric, file.higher_is_better, file.search, variants, notes=())
+    found = SearchSummary(
+        file.experiment,
+        file.metric,
+        file.higher_is_better,
+        file.search,
+        variants,
+        against=file.against,
+        limits=file.limits,
+    )
     return replace(found, notes=(*left_out, *_notes(file, found)))
 
 
