@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from nnopt.data.dataset import Dataset, Part
-from nnopt.spec.data import DataSpec, Digits
+from nnopt.spec.data.base import DataSpec
+from nnopt.spec.data.embedded import Digits
 
 
 class EnlargedDigits(DataSpec):

@@ -38,9 +38,16 @@ class Order:
         if size >= self.samples and position.offset == 0:
             position.epoch += 1
             return None
+        return self._next(position, size)
+
+    def _draw(self, epoch: int) -> Tensor:
+        """The order of an epoch, on the CPU: [samples] int64."""
+        generator = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
+        return torch.randperm(self.samples, generator=generator)
+
+    def _next(self, position: Position, size: int) -> Tensor:
         if position.epoch != self._epoch:
-            generator = torch.Generator().manual_seed(derive(self.seed, "order", position.epoch))
-            self._order = torch.randperm(self.samples, generator=generator).to(self.device)
+            self._order = self._draw(position.epoch).to(self.device)
             self._epoch, self._size = position.epoch, 0
         if size != self._size:
             self._batches, self._size = torch.split(self._order, size), size

@@ -6,6 +6,7 @@ Shift and scale have one value a feature of a table, or a channel of an image. T
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from nnopt.data.raw import Array
+from nnopt.data.reading import Rows, in_chunks
 
-_ROWS_AT_ONCE = 1024  # bounds the float64 copy of a large image set
+_ROUNDING = 1e-12  # of a mean in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +44,19 @@ class Scaling:
             np.divide(scaled, self.scale.astype(dtype).reshape(shape), out=scaled)
         return torch.from_numpy(scaled.astype(np.float32, copy=False))
 
+    def but(self, unscaled: Array | None) -> Scaling:
+        """The same, but for the columns that `unscaled` [c] marks: these stay as they are."""
+        if unscaled is None:
+            return self
+        return Scaling(np.where(unscaled, 0.0, self.shift), np.where(unscaled, 1.0, self.scale))
 
-def fit_none(inputs: Array, largest: float | None = None) -> Scaling:
+
+def fit_none(inputs: Array | Rows, largest: float | None = None) -> Scaling:
     """Leave the values as they are."""
     return Scaling(np.zeros(inputs.shape[1]), np.ones(inputs.shape[1]))
 
 
-def fit_unit(inputs: Array, largest: float | None = None) -> Scaling:
+def fit_unit(inputs: Array | Rows, largest: float | None = None) -> Scaling:
     """Bring values to [0, 1]: x / largest, or (x - min) / (max - min) where there is no largest value.
 
     Args:
@@ -58,11 +66,13 @@ def fit_unit(inputs: Array, largest: float | None = None) -> Scaling:
     if largest is not None:
         return Scaling(np.zeros(inputs.shape[1]), np.full(inputs.shape[1], float(largest)))
     axes = _all_but_columns(inputs)
-    low, high = inputs.min(axes).astype(np.float64), inputs.max(axes).astype(np.float64)
+    low, high = np.full(inputs.shape[1], np.inf), np.full(inputs.shape[1], -np.inf)
+    for chunk in in_chunks(inputs):
+        low, high = np.minimum(low, chunk.min(axes)), np.maximum(high, chunk.max(axes))
     return Scaling(low, _never_zero(high - low))
 
 
-def fit_standard(inputs: Array, largest: float | None = None) -> Scaling:
+def fit_standard(inputs: Array | Rows, largest: float | None = None) -> Scaling:
     """Bring values to mean 0 and standard deviation 1: (x - mean) / sd, sd with the divisor n.
 
     Args:
@@ -70,23 +80,24 @@ def fit_standard(inputs: Array, largest: float | None = None) -> Scaling:
         largest: not needed here.
     """
     axes = _all_but_columns(inputs)
-    each = inputs.size / inputs.shape[1]
-    chunks = [inputs[start : start + _ROWS_AT_ONCE] for start in range(0, len(inputs), _ROWS_AT_ONCE)]
-    mean = sum(chunk.sum(axes, dtype=np.float64) for chunk in chunks) / each
-    centre = mean.reshape(-1, *([1] * (inputs.ndim - 2)))
-    variance = sum(np.square(chunk - centre).sum(axes) for chunk in chunks) / each
-    return Scaling(mean, _never_zero(np.sqrt(variance)))
+    each = math.prod(inputs.shape) / inputs.shape[1]
+    mean = sum(chunk.sum(axes, dtype=np.float64) for chunk in in_chunks(inputs)) / each
+    centre = mean.reshape(-1, *([1] * (len(inputs.shape) - 2)))
+    variance = sum(np.square(chunk - centre).sum(axes) for chunk in in_chunks(inputs)) / each
+    # The mean of equal values is theirs but for rounding, which is no spread.
+    spread = np.sqrt(variance)
+    return Scaling(mean, _never_zero(np.where(spread > _ROUNDING * np.abs(mean), spread, 0.0)))
 
 
-FITS: Mapping[str, Callable[[Array, float | None], Scaling]] = {
+FITS: Mapping[str, Callable[[Array | Rows, float | None], Scaling]] = {
     "unit": fit_unit,
     "standard": fit_standard,
     "none": fit_none,
 }
 
 
-def _all_but_columns(inputs: Array) -> tuple[int, ...]:
-    return (0, *range(2, inputs.ndim))
+def _all_but_columns(inputs: Array | Rows) -> tuple[int, ...]:
+    return (0, *range(2, len(inputs.shape)))
 
 
 def _never_zero(scale: Array) -> Array:

@@ -14,6 +14,7 @@ from nnopt.spec.search.setting import active_keys, in_short
 from nnopt.train.horizon import Period
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.teachers import check_teachers
+from nnopt.train.transfer import check_source
 
 MOST = 64  # settings a variant: spaces with many conditions are tried in part
 
@@ -32,6 +33,7 @@ def check_space(subject: Subject, space: Any, cache: DataCache) -> int:
         try:
             setup, state = build(run, cache)
             check_teachers(run, setup, state, {}, subject.runs_dir, cache)
+            check_source(run, state.model, {}, subject.runs_dir, cache)
         except UsageError as error:
             where = in_short({key: setting[key]} if key else setting)
             raise type(error)(f"variant {subject.variant} with {where}: {error}") from None

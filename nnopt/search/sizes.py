@@ -33,16 +33,16 @@ class Scales:
         """
         settings = run.settings
         device = find_device(settings.device)
-        data = self.cache.get(settings, device)
+        data = self.cache.get(settings, device, run.seed)
         torch.set_num_threads(1)
         model = build_model(settings, data, run.seed).eval()
-        work = count_multiply_adds(model, data.train.inputs[:1].cpu())
+        work = count_multiply_adds(model, data.train.first(1).cpu())
         found: dict[str, float] = {"parameters": count_parameters(model), "multiply_adds": work}
         if "latency_seconds" in names:
             batch = Horizon(settings.budget, settings.strategy, len(data.train)).batch_size(0.0)
             torch.set_num_threads(choose_threads(settings.strategy.threads, work * batch, self.most_threads))
             found["latency_seconds"] = time_answers(
-                model.to(device), data.train.inputs[:1], autocast(settings.strategy.precision, device)
+                model.to(device), data.train.first(1), autocast(settings.strategy.precision, device)
             ).median
         return {name: found[name] for name in names}
 

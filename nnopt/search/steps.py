@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nnopt.data.batches import Position
+from nnopt.data.feed import Batch
 from nnopt.spec.experiment import RunSettings
 from nnopt.train.setup import Setup
 from nnopt.train.state import TrainState
@@ -29,17 +30,17 @@ class Steps:
         self.state = state
         self.taken = 0
 
-    def next_batch(self, size: int) -> Tensor | None:
-        """Rows of a whole batch [size], None for all samples; the ragged end of an epoch is passed over."""
-        position, samples = self.state.position, self.setup.order.samples
+    def next_batch(self, size: int) -> Batch:
+        """A whole batch of `size` samples; the ragged end of an epoch is passed over."""
+        position, samples = self.state.position, self.setup.feed.samples
         if size < samples < position.offset + size:
             self.state.position = position = Position(position.epoch + 1, 0)
-        return self.setup.order.take(position, size)
+        return self.setup.feed.take(position, size)
 
-    def update(self, rows: Tensor | None, lr: float) -> Tensor:
+    def update(self, batch: Batch, lr: float) -> Tensor:
         """One update at the rate `lr`; the batch's loss before it, 0-dim, which waits for nothing."""
         state, backward = self.state, self.setup.backward
-        backward.begin(rows, norm_wanted=False)
+        backward.begin(batch, norm_wanted=False)
         if state.scaler is None:
             state.optimizer.step(backward, lr)
         else:
@@ -47,8 +48,7 @@ class Steps:
             state.scaler.update()
         self.taken += 1
         if state.average:
-            samples = self.setup.order.samples if rows is None else rows.shape[0]
-            state.average.update(0.0, self.taken, self.taken * samples, state.clock.read())
+            state.average.update(0.0, self.taken, self.taken * len(batch), state.clock.read())
         assert backward.loss is not None
         return backward.loss
 

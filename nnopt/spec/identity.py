@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import yaml
+from pydantic.fields import FieldInfo
 
 from nnopt.spec.base import Spec
 from nnopt.spec.experiment import RunSettings
@@ -35,12 +36,13 @@ def differing(spec: Spec) -> dict[str, Any]:
 
 
 def resolved(spec: Spec) -> dict[str, Any]:
-    """All keys of `spec` as plain values; optional keys that are not set, and mappings that are empty, are left out."""
-    return {
-        name: _plain(getattr(spec, name), resolved)
-        for name, field in type(spec).model_fields.items()
-        if getattr(spec, name) not in (None, {}) or field.is_required() or getattr(spec, name) != field.get_default()
-    }
+    """All keys of `spec` as plain values, but those that are empty and need not be there."""
+    told = ((name, field, getattr(spec, name)) for name, field in type(spec).model_fields.items())
+    return {name: _plain(value, resolved) for name, field, value in told if _is_said(value, field)}
+
+
+def _is_said(value: Any, field: FieldInfo) -> bool:
+    return field.is_required() or value not in (None, {}, ()) or value != field.get_default()
 
 
 def settings_hash(settings: RunSettings, without_budget: bool = False) -> str:

@@ -92,8 +92,8 @@ def update(session: Session) -> tuple[float, float]:
     lr = setup.settings.optimizer.lr * strategy.lr_decay.multiplier(*seen)
     if state.plateau:
         lr *= state.plateau.multiplier
-    rows = setup.order.take(state.position, setup.horizon.batch_size(before))
-    backward.begin(rows, norm_wanted=session.recorder.logs(progress.step + 1))
+    batch = setup.feed.take(state.position, setup.horizon.batch_size(before))
+    backward.begin(batch, norm_wanted=session.recorder.logs(progress.step + 1))
     if state.scaler is None:
         state.optimizer.step(backward, lr)
     else:
@@ -101,9 +101,12 @@ def update(session: Session) -> tuple[float, float]:
         state.scaler.update()
     assert backward.loss is not None
     progress.step += 1
-    progress.samples += setup.order.samples if rows is None else rows.shape[0]
+    progress.samples += len(batch)
     progress.gradient_evaluations = backward.evaluations
     session.recorder.add(backward.loss, lr, backward.gradient_norm)
+    if session.trajectory is not None and backward.norm_wanted:
+        with state.clock.account("logging"):
+            session.trajectory.note(state)
     return before, lr
 
 
@@ -113,7 +116,7 @@ class Agenda:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.progress = session.state.progress
-        settings, samples = session.setup.settings, session.setup.order.samples
+        settings, samples = session.setup.settings, session.setup.feed.samples
         every = settings.checkpoint.every
         self.keeps_at_evaluations = every is None
         self.evaluations = Period(settings.evaluation.every, samples)

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from nnopt.data.dataset import Part
-from nnopt.losses import Loss
+from nnopt.data.feed import Batch
+from nnopt.losses.loss import Loss
 from nnopt.optim.parameters import Parameters
 from nnopt.train.scaling import LossScaler
 
@@ -41,14 +41,13 @@ class Guide(Protocol):
 class Pass:
     """Computes the objective of the present batch and its gradient, and counts how often.
 
-    `rows` chooses the batch (None: all samples). After a call the gradients lie in `parameters`, unscaled, with the
+    After a call the gradients lie in `parameters`, unscaled, with the
     L1 and L2 terms' added, and clipped; `loss` is that of the first call since `begin`, without L1 and L2 terms.
     """
 
     model: nn.Module
     loss_function: Loss
     parameters: Parameters
-    data: Part
     autocast: Callable[[], AbstractContextManager[object]]
     l1: float
     l2: float
@@ -61,22 +60,23 @@ class Pass:
     guide: Guide | None = None
     after_backward: Callable[[], None] | None = None  # sees the gradients before they are measured and clipped
 
-    rows: Tensor | None = None
+    batch: Batch | None = None
     evaluations: int = 0
     loss: Tensor | None = None
     gradient_norm: Tensor | None = None
     norm_wanted: bool = False
 
-    def begin(self, rows: Tensor | None, norm_wanted: bool) -> None:
+    def begin(self, batch: Batch, norm_wanted: bool) -> None:
         """Chooses the batch of the next update, and whether the gradient's norm is to be noted."""
-        self.rows, self.norm_wanted = rows, norm_wanted
+        self.batch, self.norm_wanted = batch, norm_wanted
         self.loss = self.gradient_norm = None
 
     def __call__(self) -> Tensor:
         """The objective, 0-dim; gradients lie in `parameters` afterwards."""
+        assert self.batch is not None
         self.evaluations += 1
         self.parameters.zero_gradients()
-        loss = self._whole() if self.accumulate == 1 else self._in_parts()
+        loss = self._whole(self.batch) if self.accumulate == 1 else self._in_parts(self.batch)
         if self.scaler is not None:
             self.scaler.unscale(self.parameters.gradients)
         objective = loss
@@ -96,25 +96,17 @@ class Pass:
             self.parameters.clip_value(self.clip_value)
         return objective
 
-    def _whole(self) -> Tensor:
-        if self.rows is None:
-            inputs, targets = self.data.inputs, self.data.targets
-        else:
-            inputs, targets = (
-                self.data.inputs.index_select(0, self.rows),
-                self.data.targets.index_select(0, self.rows),
-            )
-        return self._backward(inputs, targets, 1.0, self.rows)
+    def _whole(self, batch: Batch) -> Tensor:
+        return self._backward(batch.inputs, batch.targets, 1.0, batch.rows)
 
-    def _in_parts(self) -> Tensor:
+    def _in_parts(self, batch: Batch) -> Tensor:
         """The batch in parts of nearly equal size, each weighted by its share: the mean over the batch."""
-        rows = self.rows
-        if rows is None:
-            rows = torch.arange(len(self.data), device=self.data.inputs.device)
-        total = torch.zeros((), device=rows.device)
-        for part in rows.tensor_split(min(self.accumulate, len(rows))):
-            inputs, targets = self.data.inputs.index_select(0, part), self.data.targets.index_select(0, part)
-            total += self._backward(inputs, targets, len(part) / len(rows), part)
+        count, device = len(batch), batch.inputs.device
+        rows = torch.arange(count, device=device) if batch.rows is None else batch.rows
+        total = torch.zeros((), device=device)
+        parts = (tensor.tensor_split(min(self.accumulate, count)) for tensor in (batch.inputs, batch.targets, rows))
+        for inputs, targets, part in zip(*parts, strict=True):
+            total += self._backward(inputs, targets, len(part) / count, part)
         return total
 
     def _backward(self, inputs: Tensor, targets: Tensor, weight: float, rows: Tensor | None) -> Tensor:

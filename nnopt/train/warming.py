@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nnopt.structure.network import load_weights
 from nnopt.train.session import Session
 from nnopt.train.state import generator_states, set_generator_states
 
@@ -24,9 +25,9 @@ def warm_up(session: Session, afresh: bool = False) -> None:
         generators = generator_states(state.device)
         size, samples = setup.horizon.batch_size(0.0), len(setup.data.train)
         for rows in filter(None, (size, samples % size)):
-            setup.backward.begin(torch.arange(rows, device=state.device), norm_wanted=False)
+            setup.backward.begin(setup.feed.of(torch.arange(rows, device=state.device)), norm_wanted=False)
             setup.backward()
         setup.parameters.zero_gradients()
-        state.model.load_state_dict(weights)
+        load_weights(state.model, weights)
         set_generator_states(generators, state.device)
         setup.backward.evaluations = state.progress.gradient_evaluations

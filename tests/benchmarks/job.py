@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from peers import BATCH, HIDDEN, RATES
 
-from nnopt.spec.data import Mnist
+from nnopt.spec.data.downloads import Mnist
 
 AUTO = 0  # threads: what `strategy.threads: auto` takes
 LIMITS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -14,7 +14,7 @@ import torch
 
 from nnopt.data.sources import cifar10
 from nnopt.errors import DataError
-from nnopt.spec.data import Cifar10
+from nnopt.spec.data.downloads import Cifar10
 
 RECORDS = 20
 BATCHES = (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin")

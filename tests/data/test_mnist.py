@@ -15,7 +15,7 @@ import torch
 from nnopt.data.download import data_folder
 from nnopt.data.sources import fashion_mnist, idx, mnist
 from nnopt.errors import DataError
-from nnopt.spec.data import FashionMnist, Mnist
+from nnopt.spec.data.downloads import FashionMnist, Mnist
 
 SMALL = {
     "train-images-idx3-ubyte": (40, 28, 28),

@@ -69,3 +69,10 @@ def test_large_offsets_do_not_spoil_the_deviation():
     # E[x^2] - E[x]^2 would lose all digits here.
     values = 1e8 + np.random.default_rng(1).normal(size=(5000, 1))
     assert fit_standard(values).scale[0] == pytest.approx(values.std(), rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.1, 123.456, -1 / 3])
+def test_a_column_of_one_fraction_is_constant_whatever_its_mean_is_rounded_to(value):
+    fitted = fit_standard(np.full((1000, 1), value))
+    assert fitted.scale == 1.0
+    assert fitted.apply(np.array([[value + 1.0]])).item() == pytest.approx(1.0)

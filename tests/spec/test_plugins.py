@@ -22,7 +22,7 @@ SOURCE = '''
 """Parts of one's own."""
 from pydantic import Field, model_validator
 
-from nnopt.spec.data import DataSpec
+from nnopt.spec.data.base import DataSpec
 from nnopt.spec.losses import LossSpec
 from nnopt.spec.lr_decay import LrDecaySpec
 from nnopt.spec.models import ModelSpec
@@ -259,7 +259,7 @@ def test_keys_of_a_plugin_are_checked_as_all_others(write_spec: Callable[..., Pa
         load(write_spec({"optimizer": {"kind": "somebodys.parts:SignSgd", "lr": 0, "shrik": 0.1}}))
     assert [problem.partition(": ")[2] for problem in caught.value.problems] == [
         "optimizer.lr: should be greater than 0, not 0",
-        "optimizer.shrik: unknown key 'shrik'; did you mean 'shrink'?; the keys are kind, lr, shrink",
+        "optimizer.shrik: unknown key 'shrik'; did you mean 'shrink'?; the keys are kind, lr, groups, shrink",
     ]
 
 

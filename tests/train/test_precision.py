@@ -129,7 +129,7 @@ def test_a_step_that_overflows_changes_neither_weights_nor_state(tmp_path: Path,
     scaler = scaler_of(session)
 
     def step() -> tuple[Any, Any]:
-        setup.backward.begin(torch.arange(64), norm_wanted=True)
+        setup.backward.begin(setup.feed.of(torch.arange(64)), norm_wanted=True)
         state.optimizer.step(setup.backward, 0.1, scaler.finite)
         scaler.update()
         return clone(state.model.state_dict()), clone(state.optimizer.state_dict())

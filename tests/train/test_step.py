@@ -35,7 +35,7 @@ from nnopt.train.warming import warm_up
 
 def gradients(setup: Setup, rows: Tensor | None = None) -> dict[str, Tensor]:
     """The gradients of one evaluation, by name."""
-    setup.backward.begin(rows, norm_wanted=True)
+    setup.backward.begin(setup.feed.of(rows), norm_wanted=True)
     setup.backward()
     named = setup.parameters.named(setup.parameters.gradients)
     return {name: gradient.clone() for name, gradient in named}
@@ -152,7 +152,7 @@ def test_a_line_search_sees_the_penalty(tmp_path: Path) -> None:
     values = []
     for l2 in (0.0, 2.0):
         _, setup, state = prepare(tmp_path, changes | {"loss": {"l2": l2}})
-        setup.backward.begin(None, norm_wanted=False)
+        setup.backward.begin(setup.feed.of(None), norm_wanted=False)
         values.append(float(setup.backward()))
         weights = [value.detach() for name, value in state.model.named_parameters() if name.endswith("weight")]
     assert values[1] - values[0] == pytest.approx(sum(float((w**2).sum()) for w in weights), rel=1e-4)
@@ -165,7 +165,7 @@ def update(folder: Path, changes: dict[str, Any]) -> tuple[Tensor, Setup]:
     """What one step of plain SGD with rate 1 takes from all parameters."""
     _, setup, state = prepare(folder, {"optimizer": {"kind": "sgd", "lr": 1.0}} | changes)
     before = torch.cat([value.detach().reshape(-1).clone() for value in state.model.parameters()])
-    setup.backward.begin(ROWS, norm_wanted=True)
+    setup.backward.begin(setup.feed.of(ROWS), norm_wanted=True)
     state.optimizer.step(setup.backward, 1.0)
     after = torch.cat([value.detach().reshape(-1) for value in state.model.parameters()])
     return before - after, setup

@@ -8,7 +8,18 @@ from __future__ import annotations
 from nnopt.data.raw import Raw
 from nnopt.data.sources.embedded import labelled_table
 
+MEASURED = (
+    *("radius", "texture", "perimeter", "area", "smoothness"),
+    *("compactness", "concavity", "concave points", "symmetry", "fractal dimension"),
+)
+# Of all nuclei in a picture: the mean, its standard error, and the mean of the three largest.
+FEATURES = (
+    *(f"mean {name}" for name in MEASURED),
+    *(f"{name} error" for name in MEASURED),
+    *(f"worst {name}" for name in MEASURED),
+)
+
 
 def read() -> Raw:
     """Inputs [569, 30] float64, targets [569] int64."""
-    return labelled_table("breast_cancer.csv")
+    return labelled_table("breast_cancer.csv", FEATURES)

@@ -20,6 +20,8 @@ import numpy as np
 
 from nnopt.data.download import data_folder, elsewhere, fetch, writing_to
 from nnopt.data.raw import Array, Raw, digest, joined_digest
+from nnopt.data.sources.image_files import Shape
+from nnopt.data.sources.pixel_layout import PixelLayout
 from nnopt.errors import DataError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -80,6 +82,7 @@ class CifarSource:
             classes=CLASSES,
             content_hash=joined_digest(digests),
             largest=255.0,
+            layout=PixelLayout(Shape(3, 32, 32)),
             test_inputs=images[test],
             test_targets=labels[test],
         )

@@ -6,7 +6,9 @@ B. Efron, T. Hastie, I. Johnstone, R. Tibshirani: Least Angle Regression, Annals
 from __future__ import annotations
 
 from nnopt.data.raw import Raw, digest, joined_digest
-from nnopt.data.sources.embedded import embedded_file, table
+from nnopt.data.sources.embedded import embedded_file, plain_layout, table
+
+FEATURES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
 
 def read() -> Raw:
@@ -20,4 +22,5 @@ def read() -> Raw:
         targets=table(progression, delimiter=None),
         classes=(),
         content_hash=joined_digest([digest(features), digest(progression)]),
+        layout=plain_layout(FEATURES),
     )

@@ -9,6 +9,8 @@ import numpy as np
 
 from nnopt.data.raw import Raw, digest
 from nnopt.data.sources.embedded import embedded_file, table
+from nnopt.data.sources.image_files import Shape
+from nnopt.data.sources.pixel_layout import PixelLayout
 
 
 def read() -> Raw:
@@ -21,4 +23,5 @@ def read() -> Raw:
         classes=tuple("0123456789"),
         content_hash=digest(content),
         largest=16.0,
+        layout=PixelLayout(Shape(1, 8, 8), largest=16.0),
     )

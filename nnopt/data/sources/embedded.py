@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nnopt.data.raw import Array, Raw, digest
+from nnopt.data.sources.table_files import Format
+from nnopt.data.table_layout import Feature, TableLayout
 from nnopt.errors import DataError
 
 
@@ -39,9 +42,18 @@ def table(content: bytes, delimiter: str | None = ",", skip: int = 0) -> Array:
     return np.loadtxt(io.BytesIO(content), delimiter=delimiter, skiprows=skip, ndmin=2)
 
 
-def labelled_table(name: str) -> Raw:
-    """A file whose first line is `rows,features,class,class...` and whose last column is the class number."""
+def labelled_table(name: str, features: Sequence[str]) -> Raw:
+    """A file whose first line is `rows,features,class,class...` and whose last column is the class number.
+
+    `features` are the names of the other columns: a new table that has them all can be predicted from.
+    """
     content = embedded_file(name)
     rows = table(content, skip=1)
     classes = content.split(b"\n", 1)[0].decode().strip().split(",")[2:]
-    return Raw(rows[:, :-1], rows[:, -1].astype(np.int64), tuple(classes), digest(content))
+    layout = plain_layout(features)
+    return Raw(rows[:, :-1], rows[:, -1].astype(np.int64), tuple(classes), digest(content), layout=layout)
+
+
+def plain_layout(features: Sequence[str]) -> TableLayout:
+    """A table of numbers with these columns."""
+    return TableLayout(tuple(Feature(name) for name in features), Format())

@@ -16,6 +16,8 @@ import numpy as np
 
 from nnopt.data.download import data_folder, elsewhere, fetch, writing_to
 from nnopt.data.raw import Array, Raw, digest, joined_digest
+from nnopt.data.sources.image_files import Shape
+from nnopt.data.sources.pixel_layout import PixelLayout
 from nnopt.errors import DataError
 
 SHAPES = {
@@ -75,6 +77,7 @@ class IdxSource:
             classes=self.classes,
             content_hash=joined_digest(digests),
             largest=255.0,
+            layout=PixelLayout(Shape(1, 28, 28)),
             test_inputs=test_images[:, None],
             test_targets=test_labels.astype(np.int64),
         )

@@ -65,7 +65,7 @@ def _tested(
             raise type(error)(f"variant {run.variant}: {error}") from None
     full = None
     if tests and settings.strategy.batch_size == "full":
-        full = len(cache.get(settings, find_device(settings.device)).train)
+        full = len(cache.get(settings, find_device(settings.device), first.seed).train)
     return Suggestion(first.variant, settings.optimizer.lr, rates, tuple(tests), reason, full)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,13 +28,13 @@ class Asked:
 
 
 @torch.no_grad()
-def ask(network: nn.Module, inputs: Tensor, chunk: int, layers: Sequence[str] = ()) -> Asked:
-    """The answers of `network`, in evaluation mode from then on, to inputs [n, ...], `chunk` at a time."""
+def ask(network: nn.Module, chunks: Iterable[Tensor], layers: Sequence[str] = ()) -> Asked:
+    """The answers of `network`, in evaluation mode from then on, to all samples of the chunks [n, ...]."""
     network.eval()
     outputs: list[Tensor] = []
     features: dict[str, list[Tensor]] = {name: [] for name in layers}
     with caught(network, layers) as found:
-        for part in torch.split(inputs, chunk):
+        for part in chunks:
             outputs.append(network(part).float())
             for name, kept in features.items():
                 kept.append(found[name].float())
@@ -42,10 +42,10 @@ def ask(network: nn.Module, inputs: Tensor, chunk: int, layers: Sequence[str] = 
 
 
 @torch.no_grad()
-def bytes_of_features(network: nn.Module, inputs: Tensor, layers: Sequence[str]) -> int:
-    """What the outputs of `layers` for all of these inputs would take."""
-    one = ask(network, inputs[:1], 1, layers)
-    return sum(tensor.nbytes for tensor in one.features.values()) * len(inputs)
+def bytes_of_features(network: nn.Module, sample: Tensor, layers: Sequence[str]) -> int:
+    """What the outputs of `layers` for one sample [1, ...] take."""
+    one = ask(network, [sample], layers)
+    return sum(tensor.nbytes for tensor in one.features.values())
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""`data:` of a spec: one file a kind of source, and what all have in common."""
