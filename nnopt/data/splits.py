@@ -47,8 +47,8 @@ def split_rows(n: int, labels: Array | None, validation: float, test: float | No
     rest = np.arange(n)
     chosen = rest[:0]
     if test is not None:
-        chosen, rest = _take(rest, labels, _count("test", test, n), generator)
-    held, train = _take(rest, labels, _count("validation", validation, len(rest)), generator)
+        chosen, rest = _take(rest, labels, count_of("test", test, n), generator)
+    held, train = _take(rest, labels, count_of("validation", validation, len(rest)), generator)
     return Rows(np.sort(train), np.sort(held), np.sort(chosen))
 
 
@@ -69,7 +69,7 @@ def check_classes(labels: Array, classes: tuple[str, ...], where: str) -> None:
         raise DataError(f"{where} has no row of class {', '.join(empty)}; every class needs one to learn from")
 
 
-def _count(part: str, amount: float, n: int) -> int:
+def count_of(part: str, amount: float, n: int) -> int:
     """`amount` as a number of rows of `n`."""
     count = amount if isinstance(amount, int) else round(amount * n)
     if count < 1:
