@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nnopt.cli.common import RunsDir, check_writable, errors_in_a_line, output
+from nnopt.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnopt.plan import RunSpec
+    from nnopt.train.setup import Setup
+    from nnopt.train.state import TrainState
 
 
 @errors_in_a_line
@@ -17,6 +24,12 @@ def check(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the learning rates: .png, .svg, .pdf.")
     ] = None,
+    batch: Annotated[
+        bool,
+        typer.Option(
+            "--batch", help="Show the first training samples as each variant sees them, images in NAME-batch.png here."
+        ),
+    ] = False,
     deep: Annotated[bool, typer.Option("--build/--no-build", help="Also load the data and build every model.")] = True,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -29,6 +42,8 @@ def check(
     from nnopt.spec.structure.words import structure_in_words
     from nnopt.store.folder import runs_folder
 
+    if batch and not deep:
+        raise UsageError("--batch shows samples, and --no-build reads none: leave one of the two out")
     check_writable(plot)
     if plot:
         from nnopt.compare.pictures.figure import check_picture_file
@@ -45,20 +60,27 @@ def check(
         from nnopt.track.tracking import check_installed
 
         check_installed(experiment.track)
+        from nnopt.train.first_batch import Batches
         from nnopt.train.setup import DataCache, build
         from nnopt.train.teachers import check_teachers, check_teachers_are_there
+        from nnopt.train.transfer import check_source, check_sources_are_there
 
+        batches = Batches(experiment.name) if batch else None
         cache, folder = DataCache(), runs_folder(runs_dir)
         planned = {run.label: run for run in plan.runs}
         for run in {run.variant: run for run in plan.runs}.values():
             setup, state = build(run, cache)
             check_teachers(run, setup, state, planned, folder, cache)
-            console.print(
-                f"{run.variant}: {setup.parameters.count:,} parameters, {len(setup.data.train):,} training samples "
-                f"({setup.data.describe_inputs()}), {setup.device}, {setup.threads} threads",
-                soft_wrap=True,
-            )
+            check_source(run, state.model, planned, folder, cache)
+            for line in _network_lines(run, setup, state):
+                console.print(line, markup=False, soft_wrap=True)
+            if batches:
+                batches.add(run.variant, setup)
         check_teachers_are_there(plan.runs, planned, folder)
+        check_sources_are_there(plan.runs, planned, folder)
+        if batches:
+            for line in batches.show():
+                console.print(line, markup=False, soft_wrap=True)
     from nnopt.compare.pictures.rates import learning_rates, plot_rates, sparkline
 
     curves = {name: learning_rates(settings) for name, settings in experiment.variants.items()}
@@ -69,3 +91,21 @@ def check(
     if plot:
         plot_rates(curves, plot)
         console.print(f"written: {plot}", soft_wrap=True)
+
+
+def _network_lines(run: RunSpec, setup: Setup, state: TrainState) -> Iterator[str]:
+    """What a variant trains, and on what; a line more for each group of parameters, and for what the data tells."""
+    from nnopt.spec.parameter_groups import group_in_words
+    from nnopt.train.freezing import count_frozen
+    from nnopt.train.grouping import named_groups
+
+    count = count_frozen(state.model)
+    frozen = f" and {count:,} frozen ones" if count else ""
+    yield (
+        f"{run.variant}: {setup.parameters.count:,} parameters{frozen}, {len(setup.data.train):,} training samples "
+        f"({setup.data.describe_inputs()}), {setup.device}, {setup.threads} threads"
+    )
+    for note in setup.data.notes:
+        yield f"  {note}"
+    for named in named_groups(run.settings.optimizer, state.model):
+        yield f"  group {group_in_words(named.record())}"

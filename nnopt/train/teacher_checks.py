@@ -8,12 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from nnopt.errors import UsageError
+from nnopt.spec.data.base import DataSpec
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.identity import differing, resolved
 from nnopt.spec.structure.distill import FeatureSpec
 from nnopt.structure.distill.features import caught
+from nnopt.train.setup import DRAWN
 
-OUTPUTS = {"values": "values", "softmax": "logits of a softmax", "sigmoid": "logits of a sigmoid each"}
+OUTPUTS = {
+    "values": "values",
+    "softmax": "logits of a softmax",
+    "sigmoid": "logits of a sigmoid each",
+    "questions": "answers to several questions",
+}
 FEATURES = "structure.distill.features"
 
 
@@ -21,12 +28,15 @@ def check_same_question(name: str, teacher: RunSettings, student: RunSettings) -
     """Whether a teacher was trained on the data of the student, and its outputs mean the same.
 
     The split and the scale of the inputs are part of that: another split would have shown the teacher what the student
-    is judged by.
+    is judged by. How samples are drawn and changed in training is not.
 
     Raises:
         UsageError: it was not.
     """
-    theirs, ours = differing(teacher.data), differing(student.data)
+    theirs, ours = (
+        {key: value for key, value in differing(settings.data).items() if key not in DRAWN}
+        for settings in (teacher, student)
+    )
     if theirs["kind"] != ours["kind"]:
         raise UsageError(
             f"{name} learned from {theirs['kind']}, and this run learns from {ours['kind']}: "
@@ -43,6 +53,15 @@ def check_same_question(name: str, teacher: RunSettings, student: RunSettings) -
         raise UsageError(
             f"{name} was trained with loss {teacher.loss.kind}, so its outputs are {OUTPUTS[teacher.loss.answers]}; "
             f"with loss {student.loss.kind} this run's are {OUTPUTS[student.loss.answers]}: take a loss of one kind"
+        )
+
+
+def check_same_fold(name: str, teacher: DataSpec, student: DataSpec) -> None:
+    """Raises UsageError where a teacher, on the data of its seed, learned from rows that a student is judged by."""
+    if teacher.drawn_for != student.drawn_for:
+        raise UsageError(
+            f"{name} was validated on another fold of {student.kind}, so it learned from the rows that this "
+            "run is judged by: take the teacher of the same seed, as in run: EXPERIMENT/VARIANT/seed-{seed}"
         )
 
 

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from nnopt.errors import CheckpointError, NnoptError, RunsFolderError, UsageError
+from nnopt.errors import CheckpointError, NnoptError, UsageError
 from nnopt.plan import RunSpec
-from nnopt.spec.structure.distill import SEED, DistillSpec, TeacherSpec
-from nnopt.store.find import find_run, read_run
+from nnopt.spec.structure.distill import DistillSpec, TeacherSpec
 from nnopt.store.folder import runs_folder
-from nnopt.store.place import find_same
-from nnopt.store.record import RunRecord
 from nnopt.structure.distill.answers import answers_named
 from nnopt.structure.distill.asked import MOST_BYTES, Asked, ask, bytes_of_features
-from nnopt.structure.distill.guide import Computed, Distillation, Kept, Match, TeacherFeatures
+from nnopt.structure.distill.guide import (
+    Computed,
+    Distillation,
+    Heard,
+    Kept,
+    Known,
+    Match,
+    TeacherFeatures,
+    TeacherTargets,
+)
 from nnopt.train.checkpoint import checksum
 from nnopt.train.devices import set_matmul_precision
 from nnopt.train.restoring import load_network, read_file, read_spec
 from nnopt.train.setup import DataCache, Setup, build, build_model
+from nnopt.train.sources import Role, check_is_there, find_source
 from nnopt.train.state import TrainState, generator_states, set_generator_states
-from nnopt.train.teacher_checks import check_layers, check_outputs, check_same_question
+from nnopt.train.summary import class_names
+from nnopt.train.teacher_checks import check_layers, check_outputs, check_same_fold, check_same_question
+from nnopt.train.transfer import begin_from_source
+
+ROLE = Role("teacher", "a network learns from one whose training is done")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +53,10 @@ def build_with_teachers(run: RunSpec, cache: DataCache) -> tuple[Setup, TrainSta
     """As `build`, ready for updates: for those that are measured, with no record kept of them.
 
     Raises:
-        UsageError: as `build` and `teach`.
+        UsageError: as `build`, `begin_from_source` and `teach`.
     """
     setup, state = build(run, cache)
+    begin_from_source(run, state, runs_folder(None), cache)
     teach(run, setup, state, runs_folder(None), cache)
     return setup, state
 
@@ -52,7 +65,7 @@ def teach(run: RunSpec, setup: Setup, state: TrainState, runs_dir: Path, cache: 
     """Has `setup.backward` learn from the teachers of the spec, where it has any: asks them all that they know.
 
     A teacher's run lies below `cache.teachers_in`, else `runs_dir`. Answers, and layers' outputs where those fit, stay
-    on the device and in `cache` for runs to come.
+    on the device and in `cache` for runs to come. Where samples change with every batch, teachers answer each as it is.
 
     Raises:
         UsageError: a teacher is missing, not trained to its end, or does not suit this run.
@@ -62,6 +75,7 @@ def teach(run: RunSpec, setup: Setup, state: TrainState, runs_dir: Path, cache: 
         return
     layers = tuple(dict.fromkeys(feature.teacher for feature in distill.features))
     asked: list[Asked] = []
+    networks: list[nn.Module] = []
     records: list[dict[str, str | int]] = []
     features: TeacherFeatures | None = None
     with _undisturbed(setup):
@@ -69,14 +83,23 @@ def teach(run: RunSpec, setup: Setup, state: TrainState, runs_dir: Path, cache: 
             teacher = load_teacher(spec, run.seed, setup, cache.teachers_in or runs_dir, cache)
             _check(teacher, distill, setup, state.model)
             torch.set_num_threads(setup.threads)
-            inputs = setup.data.train.inputs
-            kept = layers if bytes_of_features(teacher.network, inputs, layers) <= MOST_BYTES else ()
-            asked.append(_ask(teacher, kept, setup, cache))
             records.append(teacher.record)
+            if not setup.feed.unchanging:
+                networks.append(teacher.network.eval())
+                features = Computed(teacher.network, layers) if layers else None
+                continue
+            train = setup.data.train
+            size = bytes_of_features(teacher.network, train.first(1), layers) * len(train)
+            kept = layers if size <= MOST_BYTES else ()
+            asked.append(_ask(teacher, kept, setup, cache))
             if layers:
                 features = Kept(asked[-1].features) if kept else Computed(teacher.network, layers)
     answers = answers_named(setup.settings.loss.answers, distill.temperature)
-    targets = answers.targets([one.outputs for one in asked])
+    targets: TeacherTargets
+    if networks:
+        targets = Heard(networks, answers, _exact(setup))
+    else:
+        targets = Known(answers.targets([one.outputs for one in asked]))
     matches = [Match(one.student, one.teacher, one.weight, one.match) for one in distill.features]
     setup.backward.guide = Distillation(answers, targets, distill.weight, matches, features, records)
 
@@ -97,10 +120,12 @@ def check_teachers(
         return
     with _undisturbed(setup):
         for spec in distill.teachers:
-            label = (spec.run or "").replace(SEED, str(run.seed))
+            label = spec.name_for(run.seed)
             if label in run.learns_from and label in planned:
                 settings = planned[label].settings
                 check_same_question(f"teacher {label}", settings, setup.settings)
+                theirs, ours = settings.data.for_seed(planned[label].seed), setup.settings.data.for_seed(setup.seed)
+                check_same_fold(f"teacher {label}", theirs, ours)
                 teacher = Teacher(f"teacher {label}", build_model(settings, setup.data, 0).to(setup.device), {})
             else:
                 teacher = load_teacher(spec, run.seed, setup, runs_dir, cache)
@@ -116,12 +141,7 @@ def check_teachers_are_there(runs: Iterable[RunSpec], planned: Container[str], r
     for run in runs:
         distill = run.settings.structure.distill
         for spec in distill.teachers if distill is not None else ():
-            if spec.checkpoint is not None:
-                path = spec.checkpoint.replace(SEED, str(run.seed))
-                if not Path(path).exists():
-                    raise UsageError(f"teacher {path}: there is no such file")
-            elif (label := str(spec.run).replace(SEED, str(run.seed))) not in run.learns_from or label not in planned:
-                _find(spec, run.seed, runs_dir)
+            check_is_there(spec, run, planned, runs_dir, ROLE)
 
 
 def check_same_teachers(setup: Setup, recorded: list[str]) -> None:
@@ -144,8 +164,8 @@ def load_teacher(spec: TeacherSpec, seed: int, setup: Setup, runs_dir: Path, cac
         UsageError: it is missing, damaged, not trained to its end, or was trained on other data.
     """
     if spec.checkpoint is not None:
-        return _from_file(spec, spec.checkpoint.replace(SEED, str(seed)), setup)
-    record = _find(spec, seed, runs_dir)
+        return _from_file(spec, spec.name_for(seed), setup)
+    record = find_source(spec, seed, runs_dir, ROLE)
     name = f"teacher {record.name}"
     try:
         run = read_spec(record.folder)
@@ -153,7 +173,8 @@ def load_teacher(spec: TeacherSpec, seed: int, setup: Setup, runs_dir: Path, cac
         raise UsageError(f"{name}: {error}") from None
     known = record.summary.get("data") or {}
     check_same_question(name, run.settings, setup.settings)
-    if known.get("sha256") != setup.data.content_hash or tuple(known.get("classes", ())) != setup.data.classes:
+    check_same_fold(name, run.settings.data.for_seed(run.seed), setup.settings.data.for_seed(setup.seed))
+    if known.get("sha256") != setup.data.content_hash or known.get("classes", []) != class_names(setup.data):
         raise UsageError(
             f"{name} learned from {setup.data.name} with other content or classes than it has now: "
             "a teacher should know the same data"
@@ -169,23 +190,6 @@ def load_teacher(spec: TeacherSpec, seed: int, setup: Setup, runs_dir: Path, cac
     return Teacher(name, network, told)
 
 
-def _find(spec: TeacherSpec, seed: int, runs_dir: Path) -> RunRecord:
-    text = str(spec.run).replace(SEED, str(seed))
-    try:
-        if spec.spec is None:
-            record = read_run(find_run(text, runs_dir))
-        else:
-            found = find_same(text, spec.spec, runs_dir)
-            if found is None:
-                raise RunsFolderError(f"no run below {runs_dir} is called '{text}' and has the spec {spec.spec}")
-            record = read_run(found.folder)
-    except RunsFolderError as error:
-        raise UsageError(f"teacher {text} is missing: {error}") from None
-    if record.status != "done":
-        raise UsageError(f"teacher {record.name} is {record.status}: a network learns from one whose training is done")
-    return record
-
-
 def _from_file(spec: TeacherSpec, path: str, setup: Setup) -> Teacher:
     assert spec.model is not None
     settings = setup.settings.model_copy(update={"model": spec.model})
@@ -198,16 +202,35 @@ def _from_file(spec: TeacherSpec, path: str, setup: Setup) -> Teacher:
 
 
 def _check(teacher: Teacher, distill: DistillSpec, setup: Setup, model: nn.Module) -> None:
-    sample = setup.data.train.inputs[:2]
+    sample = setup.data.train.first(2)
     check_outputs(teacher.name, teacher.network, model, sample)
     check_layers(teacher.name, teacher.network, model, distill.features, sample)
 
 
 def _ask(teacher: Teacher, layers: tuple[str, ...], setup: Setup, cache: DataCache) -> Asked:
     chunk = setup.settings.evaluation.batch_size
+    data = cache.key(setup.settings.data.for_seed(setup.seed), setup.device)
     # The order in which sums are added, and so their last bits, depends on the chunks and threads.
-    key = (teacher.record["sha256"], cache.key(setup.settings, setup.device), chunk, setup.threads, layers)
-    return cache.asked.get(key, lambda: ask(teacher.network, setup.data.train.inputs, chunk, layers))
+    key = (teacher.record["sha256"], data, chunk, setup.threads, layers)
+    inputs = (inputs for inputs, _ in setup.data.train.chunks(chunk))
+    return cache.asked.get(key, lambda: ask(teacher.network, inputs, layers))
+
+
+def _exact(setup: Setup) -> Callable[[], AbstractContextManager[object]]:
+    """What teachers answer a batch in: fp32, whatever the run trains in."""
+    precision = setup.settings.strategy.precision
+    if precision != "tf32":  # the others switch by autocast, which does not reach the teachers
+        return contextlib.nullcontext
+
+    @contextlib.contextmanager
+    def exact() -> Iterator[None]:
+        set_matmul_precision("fp32")
+        try:
+            yield
+        finally:
+            set_matmul_precision(precision)
+
+    return exact
 
 
 @contextlib.contextmanager

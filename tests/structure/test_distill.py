@@ -16,7 +16,7 @@ from torch.distributions import Bernoulli, Categorical, kl_divergence
 from nnopt.structure.distill.answers import Answers, Sigmoid, Softmax, Values, answers_named
 from nnopt.structure.distill.asked import Asked, Memory, ask, bytes_of_features
 from nnopt.structure.distill.features import caught, similarities_apart, values_apart
-from nnopt.structure.distill.guide import Computed, Distillation, Kept, Match
+from nnopt.structure.distill.guide import Computed, Distillation, Kept, Known, Match
 
 TEMPERATURES = st.floats(1, 50)
 
@@ -122,11 +122,11 @@ def test_caught_outputs_are_those_of_the_named_layers_and_no_hook_stays() -> Non
 
 def test_asking_in_chunks_gives_what_the_network_says_in_evaluation_mode() -> None:
     model, inputs = nn.Sequential(network(0, 5), nn.Dropout(0.5)), logits(1, 7, 6)
-    asked = ask(model, inputs, 3, ["0.0"])
+    asked = ask(model, inputs.split(3), ["0.0"])
     torch.testing.assert_close(asked.outputs, model[0](inputs))
     torch.testing.assert_close(asked.features["0.0"], model[0][0](inputs))
     assert not asked.outputs.requires_grad
-    assert bytes_of_features(model, inputs, ["0.0"]) == 7 * 5 * 4
+    assert bytes_of_features(model, inputs[:1], ["0.0"]) == 5 * 4
 
 
 def test_the_oldest_answers_go_when_they_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,11 @@ def test_the_oldest_answers_go_when_they_do_not_fit_together(monkeypatch: pytest
 def test_the_whole_objective_is_the_weighted_sum_of_its_parts(rows: Tensor | None, keeps: bool) -> None:
     student, teacher, inputs = network(0, 4), network(1, 9).eval(), logits(2, 5, 6)
     labels = torch.tensor([0, 1, 2, 0, 1])
-    asked = ask(teacher, inputs, 2, ["0", "2"])
+    asked = ask(teacher, inputs.split(2), ["0", "2"])
     answers = Softmax(3.0)
     matches = [Match("1", "0", 0.5, "similarities"), Match("2", "2", 2.0, "values")]
     features = Kept(asked.features) if keeps else Computed(teacher, ["0", "2"])
-    guide = Distillation(answers, answers.targets([asked.outputs]), 0.3, matches, features)
+    guide = Distillation(answers, Known(answers.targets([asked.outputs])), 0.3, matches, features)
 
     chosen = torch.arange(5) if rows is None else rows
     batch = inputs[chosen]
@@ -174,5 +174,5 @@ def test_the_whole_objective_is_the_weighted_sum_of_its_parts(rows: Tensor | Non
 
 def test_without_layers_nothing_watches_the_network() -> None:
     model = network(0, 4)
-    with Distillation(Values(), torch.zeros(5, 3), 0.5).watching(model):
+    with Distillation(Values(), Known(torch.zeros(5, 3)), 0.5).watching(model):
         assert not any(layer._forward_hooks for layer in model.modules())

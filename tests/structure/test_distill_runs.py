@@ -71,7 +71,7 @@ def test_the_gradient_is_that_of_the_written_objective(trained: Path) -> None:
     run, setup, state = prepare(trained, two(learning(temperature=3.0, weight=0.8)))
     teach(run, setup, state, trained / "runs", CACHE)
     rows = torch.arange(40)
-    setup.backward.begin(rows, norm_wanted=False)
+    setup.backward.begin(setup.feed.of(rows), norm_wanted=False)
     setup.backward()
 
     weights = weights_of(folder_of(trained, "big"), "best.pt")
@@ -410,3 +410,8 @@ def test_tuning_and_searching_learn_from_the_teacher_too(
     cli("sweep", spec, "--runs-dir", trained / "runs", "--quiet")
     found = sorted((trained / "runs" / "searched").glob("sgd/trial-*/seed-0/summary.json"))
     assert [json.loads(path.read_text())["teachers"][0]["run"] for path in found] == ["small/big/seed-0"] * 2
+
+
+def test_a_teacher_that_learned_from_another_fold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"validated on another fold of digits.*take the teacher of the same seed"):
+        fit(tmp_path, two(learning("big/seed-0"), data={"folds": 5}, seeds=[1, 0]))

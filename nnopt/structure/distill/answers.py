@@ -17,11 +17,11 @@ class Answers(ABC):
 
     @abstractmethod
     def targets(self, outputs: Sequence[Tensor]) -> Tensor:
-        """What teachers with these outputs, [n, k] each, say together: [n, k]."""
+        """What teachers with these outputs, [n, k] or [n, length, k] each, say together: of the same shape."""
 
     @abstractmethod
     def distance(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """At least 0, 0-dim, differentiable in `outputs` [n, k]; `targets` as `targets` gave them."""
+        """At least 0, 0-dim, differentiable in `outputs`; `targets` as `targets` gave them."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ class Softmax(Answers):
 
     @override
     def targets(self, outputs: Sequence[Tensor]) -> Tensor:
-        return torch.stack([F.softmax(one.float() / self.temperature, dim=1) for one in outputs]).mean(dim=0)
+        return torch.stack([F.softmax(one.float() / self.temperature, dim=-1) for one in outputs]).mean(dim=0)
 
     @override
     def distance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if outputs.dim() > 2:  # a softmax at every place of a text
+            outputs, targets = outputs.flatten(0, -2), targets.flatten(0, -2)
         said = F.log_softmax(outputs.float() / self.temperature, dim=1)
         return self.temperature**2 * F.kl_div(said, targets, reduction="batchmean")
 

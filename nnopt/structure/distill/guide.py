@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -14,6 +14,40 @@ from typing_extensions import override
 
 from nnopt.structure.distill.answers import Answers
 from nnopt.structure.distill.features import DISTANCES, caught
+
+
+class TeacherTargets(ABC):
+    """What teachers say of a batch, as `Answers.targets` gives it."""
+
+    @abstractmethod
+    def of(self, inputs: Tensor, rows: Tensor | None) -> Tensor:
+        """[n, k] for inputs [n, ...] that come of these rows of the training data (None: all)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known(TeacherTargets):
+    """What they say of all training data, [samples, k], was asked before: for samples that stay as they are."""
+
+    targets: Tensor
+
+    @override
+    def of(self, inputs: Tensor, rows: Tensor | None) -> Tensor:
+        return self.targets if rows is None else self.targets.index_select(0, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Heard(TeacherTargets):
+    """They answer each batch as the network that learns sees it, within `context`; all are in evaluation mode."""
+
+    networks: Sequence[nn.Module]
+    answers: Answers
+    context: Callable[[], AbstractContextManager[object]]
+
+    @override
+    @torch.no_grad()
+    def of(self, inputs: Tensor, rows: Tensor | None) -> Tensor:
+        with self.context():
+            return self.answers.targets([network(inputs) for network in self.networks])
 
 
 class TeacherFeatures(ABC):
@@ -67,7 +101,7 @@ class Distillation:
 
     Args:
         answers: the distance between answers.
-        targets: [samples, k], what the teachers say of all training data.
+        targets: what the teachers say.
         weight: α.
         matches: pairs of layers.
         features: outputs of the teacher's layers, where there are pairs.
@@ -77,7 +111,7 @@ class Distillation:
     def __init__(
         self,
         answers: Answers,
-        targets: Tensor,
+        targets: TeacherTargets,
         weight: float,
         matches: Sequence[Match] = (),
         features: TeacherFeatures | None = None,
@@ -102,7 +136,7 @@ class Distillation:
 
     def __call__(self, loss: Tensor, outputs: Tensor, inputs: Tensor, rows: Tensor | None) -> Tensor:
         """What is minimised on a batch, 0-dim; the arguments are those of train.step.Guide."""
-        targets = self.targets if rows is None else self.targets.index_select(0, rows)
+        targets = self.targets.of(inputs, rows)
         total = (1 - self.weight) * loss + self.weight * self.answers.distance(outputs, targets)
         if self.features is None:
             return total
