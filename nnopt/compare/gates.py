@@ -24,7 +24,7 @@ from nnopt.compare.sentences import AXES, is_beyond, show_n
 from nnopt.compare.statistics.difference import SAME_BITS, Difference, Interval, ratio
 from nnopt.compare.statistics.proportion import fisher_more
 from nnopt.compare.target import TimeToTarget
-from nnopt.compare.verdict import ALPHA, Verdict, compared
+from nnopt.compare.verdict import ALPHA, Verdict, compared, dependence
 from nnopt.errors import GateError, UsageError
 
 _GATE = re.compile(
@@ -181,7 +181,7 @@ def _measure_gate(gate: Gate, measure: Measure, group: Group, other: Group) -> G
         return _result(gate, group, other, "undecided", f"per cent need values of {measure.name} above 0: use points")
     found = compared(group, other, measure)
     if gate.unit == "%" and found.method != SAME_BITS:
-        found = ratio(a, b, measure.step)
+        found = ratio(a, b, measure.step, dependence(group, other, measure))
     if found.interval is None:
         a_lost, b_lost = found.lost
         few = _few(found.n, show_n(found))

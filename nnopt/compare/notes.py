@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from nnopt.compare.end_rate import exchange
+from nnopt.compare.folds import fold_notes
 from nnopt.compare.groups import Group
 from nnopt.compare.measures import Measure
 from nnopt.compare.rows import Row
@@ -27,9 +28,10 @@ def make_notes(
     Of several tasks it goes without saying that lengths and targets differ.
     """
     if several_tasks:
-        return list(_diverged(groups))
+        return [*_diverged(groups), *fold_notes(groups)]
     return [
         *_diverged(groups),
+        *fold_notes(groups),
         *_lengths(groups, metric),
         *_targets(groups, targets),
     ]

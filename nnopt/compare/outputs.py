@@ -24,6 +24,7 @@ class Files:
     plot: Path | None = None
     plot_cost: Path | None = None
     plot_tasks: Path | None = None
+    plot_path: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -39,7 +40,9 @@ class Files:
         twice = next((path for path in self.paths if self.paths.count(path) > 1), None)
         if twice is not None:
             raise UsageError(f"{twice} is asked for twice: give each file a name of its own")
-        pictures = [picture for picture in (self.plot, self.plot_cost, self.plot_tasks) if picture is not None]
+        pictures = [
+            picture for picture in (self.plot, self.plot_cost, self.plot_tasks, self.plot_path) if picture is not None
+        ]
         if pictures:
             from nnopt.compare.pictures.figure import check_picture_file
 
@@ -62,6 +65,10 @@ class Files:
                 "--plot-tasks draws times to target over several experiments with the same variants on different "
                 "tasks, and here is no such time: give every experiment a target, or name more of them"
             )
+        if self.plot_path is not None:
+            from nnopt.compare.pictures.paths import plot_paths
+
+            plot_paths(comparison, self.plot_path)
         if self.html is not None:
             from nnopt.compare.report.page import write_html
 

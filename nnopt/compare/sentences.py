@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from nnopt.compare.measures import Measure
-from nnopt.compare.statistics.difference import SAME_BITS, Difference, Interval
+from nnopt.compare.statistics.difference import CORRECTED, SAME_BITS, Difference, Interval
 from nnopt.compare.target import Target
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _needed(verdict: Verdict) -> str:
         )
     if found.p is not None and found.smallest_p is not None and found.method == "ranks" and found.smallest_p >= 0.05:
         return f"{show_n(found)} allows no p below {found.smallest_p:.2g}: train more seeds"
+    if found.method.startswith(CORRECTED):
+        return "more partitions of the same rows would not settle so small a difference: it takes more data"
     return f"not even {MOST_SEEDS:,} seeds would settle so small a difference"
 
 
@@ -137,7 +139,7 @@ def time_sentence(verdict: Verdict, target: Target, comparisons: int, axis: str 
 
 
 def _n_of_times(found: TimeRatio) -> str:
-    if found.method.startswith("paired"):
+    if found.method.removeprefix(f"{CORRECTED} ").startswith("paired"):
         return f"n = {found.n[0]} pairs"
     return f"n = {found.n[0]}" if found.n[0] == found.n[1] else f"n = {found.n[0]} and {found.n[1]}"
 

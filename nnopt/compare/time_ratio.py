@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from nnopt.compare.statistics.difference import Interval, ratio
 from nnopt.compare.statistics.samples import FEWEST
@@ -17,10 +17,10 @@ from nnopt.compare.target import TimeToTarget
 class TimeRatio:
     """The time of a by the time of b, on one axis.
 
-    `method` is "paired t on logs" or "Welch t on logs" where every run got to the target: `ratio` is then that of
-    geometric means. It is "log-rank" where one did not: `ratio` is that of Kaplan-Meier medians, None where one has
-    none. Both are taken at the evaluations that saw the target. `n` counts the runs used of a and of b (paired: the
-    pairs), `reached` all runs that got there.
+    `method` is "paired t on logs" or "Welch t on logs" where every run got to the target ("corrected ..." for runs that
+    depend on one another): `ratio` is then that of geometric means. It is "log-rank" where one did not: `ratio` is
+    that of Kaplan-Meier medians, None where one has none. Both are taken at the evaluations that saw the target. `n`
+    counts the runs used of a and of b (paired: the pairs), `reached` all runs that got there.
 
     `interval` (95 %) is never narrower than the grid of evaluations; an end of 0 or inf is no bound. It and `p` are
     None, and the method "none", where a group has fewer than three runs; the interval also where the log-rank test
@@ -53,14 +53,15 @@ class _Answer:
     smallest_p: float | None = None
 
 
-def time_ratio(a: TimeToTarget, b: TimeToTarget, axis: str) -> TimeRatio:
+def time_ratio(a: TimeToTarget, b: TimeToTarget, axis: str, overlap: float = 0.0) -> TimeRatio:
     """The time that a takes by the time that b takes, on an axis that both have.
 
     Each moment lies between two evaluations. So the answer is worked out three times: at the evaluations that saw
     the target, and with the moments of one group as early and those of the other as late as they can have been. The
     interval is the hull of the three. p is the largest of the three where all favour the same group, else 1, as
     the evaluations alone could have made the difference. Where a run saw the target at its first evaluation, it
-    might have been there from the start: on that side there is no bound.
+    might have been there from the start: on that side there is no bound. `overlap` corrects t as in
+    nnopt.compare.statistics.difference; the log-rank test knows no such correction.
 
     Raises:
         ValueError: the targets differ.
@@ -68,7 +69,7 @@ def time_ratio(a: TimeToTarget, b: TimeToTarget, axis: str) -> TimeRatio:
     if a.target != b.target:
         raise ValueError(f"times to {a.target} and to {b.target} do not compare")
     first, second = a.axes[axis].times, b.axes[axis].times
-    return replace(_judge(*_in_units(first, second)), axis=axis)
+    return replace(_judge(*_in_units(first, second), overlap), axis=axis)
 
 
 def _in_units(a: Times, b: Times) -> tuple[Times, Times]:
@@ -83,10 +84,10 @@ def _in_units(a: Times, b: Times) -> tuple[Times, Times]:
 
 
 @lru_cache(maxsize=64)
-def _judge(a: Times, b: Times) -> TimeRatio:
+def _judge(a: Times, b: Times, overlap: float) -> TimeRatio:
     # A moment of 0, before training, has no logarithm.
     known = bool(a.seeds and b.seeds) and all((*a.reached, *b.reached)) and min(*a.high, *b.high) > 0
-    answer = _by_logs if known else _by_ranks
+    answer = partial(_by_logs, overlap=overlap) if known else _by_ranks
     recorded = answer(a, b, a.high, b.high)
     reached = sum(a.reached), sum(b.reached)
     result = TimeRatio(
@@ -110,7 +111,7 @@ def _hull(answers: Sequence[_Answer]) -> Interval | None:
     return Interval(min(known), max(known))
 
 
-def _by_logs(a: Times, b: Times, times_a: tuple[float, ...], times_b: tuple[float, ...]) -> _Answer:
+def _by_logs(a: Times, b: Times, times_a: tuple[float, ...], times_b: tuple[float, ...], overlap: float) -> _Answer:
     """Student's t on the logarithms of the times, where all were seen.
 
     A geometric mean with a zero in it is zero: the ratio is then 0 or inf, and has no p.
@@ -119,7 +120,8 @@ def _by_logs(a: Times, b: Times, times_a: tuple[float, ...], times_b: tuple[floa
         return _Answer("", (0, 0), 0.0, None, None, -math.inf)
     if min(times_b) <= 0:
         return _Answer("", (0, 0), math.inf, None, None, math.inf)
-    found = ratio(dict(zip(a.seeds, times_a, strict=True)), dict(zip(b.seeds, times_b, strict=True)))
+    of_a, of_b = dict(zip(a.seeds, times_a, strict=True)), dict(zip(b.seeds, times_b, strict=True))
+    found = ratio(of_a, of_b, overlap=overlap)
     method = found.method if found.p is None else f"{found.method} on logs"
     ends = (found.interval.low, found.interval.high) if found.interval else None
     return _Answer(method, found.n, found.estimate, ends, found.p, math.log(found.estimate or 1.0))

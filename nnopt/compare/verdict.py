@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from nnopt.compare.folds import overlap
 from nnopt.compare.groups import Group
 from nnopt.compare.measures import Measure
 from nnopt.compare.sentences import quality_sentence, time_sentence
@@ -13,6 +14,7 @@ from nnopt.compare.statistics.holm import holm
 from nnopt.compare.statistics.power import seeds_needed
 from nnopt.compare.target import TimeToTarget
 from nnopt.compare.time_ratio import TimeRatio, time_ratio
+from nnopt.spec.metric_names import OF_THE_RUN
 
 ALPHA = 0.05
 FEWEST = 3  # seeds below which a comparison is an anecdote
@@ -73,10 +75,15 @@ def verdicts(
 def compared(group: Group, other: Group, measure: Measure) -> Difference:
     """The difference of two groups; exactly none where paired runs are the same bits."""
     a, b = measure.sample(group), measure.sample(other)
-    found = difference(a, b, measure.step)
+    found = difference(a, b, measure.step, dependence(group, other, measure))
     if found.estimate == 0 and a == b and same_bits(group, other):
         return replace(found, method=SAME_BITS, interval=Interval(0.0, 0.0), p=1.0, permutation_p=1.0)
     return found
+
+
+def dependence(group: Group, other: Group, measure: Measure) -> float:
+    """`overlap` where the measure is of what was learnt; what runs cost depends on no other run."""
+    return 0.0 if measure.name in OF_THE_RUN else overlap(group, other)
 
 
 def same_bits(group: Group, other: Group) -> bool:
@@ -103,7 +110,7 @@ def compared_times(
     if one is None or two is None or one.target != two.target:
         return {}
     common = [axis for axis in one.axes if axis in two.axes and axis not in without_axes]
-    ratios = {axis: time_ratio(one, two, axis) for axis in common}
+    ratios = {axis: time_ratio(one, two, axis, overlap(group, other)) for axis in common}
     if same_bits(group, other):
         equal = {axis: found for axis, found in ratios.items() if axis != "seconds"}
         ratios |= {
@@ -135,7 +142,8 @@ def _verdict(
     answer = _answer(found, p, measure.higher_is_better)
     needed = None
     if answer == "open":
-        needed = seeds_needed(found, measure.sample(group), measure.sample(other), max(comparisons, 1))
+        a, b = measure.sample(group), measure.sample(other)
+        needed = seeds_needed(found, a, b, max(comparisons, 1), overlap=dependence(group, other, measure))
     verdict = Verdict(
         label=group.label,
         baseline=other.label,

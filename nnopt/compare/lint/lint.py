@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from nnopt.compare.groups import Group
 from nnopt.compare.lint.budgets import budget, mid_decay, target_decay
-from nnopt.compare.lint.data import data, loss, split
+from nnopt.compare.lint.data import data, loss, split, tokens, training_rows
 from nnopt.compare.lint.finding import Finding
 from nnopt.compare.lint.machines import clocks, hardware, precision, threads, versions
 from nnopt.compare.lint.runs import seed_count, seeds, select
@@ -20,7 +20,9 @@ RULES: tuple[Callable[[Context], Iterable[Finding]], ...] = (
     seed_count,
     data,
     split,
+    training_rows,
     loss,
+    tokens,
     budget,
     mid_decay,
     target_decay,

@@ -13,6 +13,7 @@ from nnopt.compare.statistics.ranks import rank_test, shift, shift_interval, sup
 from nnopt.compare.statistics.samples import FEWEST, Samples
 
 SAME_BITS = "same bits"  # the method of samples that are known to be the same runs
+CORRECTED = "corrected"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Interval:
 class Difference:
     """A quantity's difference between two samples, a - b; where `is_ratio`, its ratio a / b.
 
-    `method` is "paired t", "Welch t", "ranks", "same bits" or "none". `n` counts the values used of a and of b
+    `method` is "paired t", "Welch t", "corrected paired t" and "corrected Welch t" (of values that depend on one
+    another, which have no permutation test), "ranks", "same bits" or "none". `n` counts the values used of a and of b
     (paired: the same number, the pairs), `lost` the infinite ones among them: runs that diverged.
     `estimate` is the mean difference, the ratio of geometric means, or the Hodges-Lehmann shift for ranks; None
     where that is no number (half of the runs diverged: `superiority` still says which way it goes). `interval` and
@@ -50,20 +52,25 @@ class Difference:
     lost: tuple[int, int]
 
 
-def difference(a: Mapping[int, float], b: Mapping[int, float], step: float | None = None) -> Difference:
+def difference(
+    a: Mapping[int, float], b: Mapping[int, float], step: float | None = None, overlap: float = 0.0
+) -> Difference:
     """The difference a - b of two samples, each seed -> value; a run that diverged has an infinite value.
 
     Paired t where every seed of the smaller sample is in the other and at least three are shared, else Welch's t;
     ranks where any value is infinite; "none" where a sample has fewer than three values. No spread is less than the
-    `step` in which values move allows; it is read off them where it is not given.
+    `step` in which values move allows; it is read off them where it is not given. `overlap` corrects t for values
+    that depend on one another, as those of cross-validated runs do: validation rows by training rows.
 
     Raises:
         ValueError: a value is NaN.
     """
-    return _compare(Samples.of(a, b, step), is_ratio=False)
+    return _compare(Samples.of(a, b, step, overlap), is_ratio=False)
 
 
-def ratio(a: Mapping[int, float], b: Mapping[int, float], step: float | None = None) -> Difference:
+def ratio(
+    a: Mapping[int, float], b: Mapping[int, float], step: float | None = None, overlap: float = 0.0
+) -> Difference:
     """The ratio a / b of two samples of positive quantities: `difference` on their logarithms.
 
     Estimate and interval are ratios, the effect size is one of logarithms. Infinite values are allowed.
@@ -71,7 +78,7 @@ def ratio(a: Mapping[int, float], b: Mapping[int, float], step: float | None = N
     Raises:
         ValueError: a value is NaN, or finite and not positive.
     """
-    return _compare(Samples.of(a, b, step).logs(), is_ratio=True)
+    return _compare(Samples.of(a, b, step, overlap).logs(), is_ratio=True)
 
 
 def _compare(samples: Samples, is_ratio: bool) -> Difference:
@@ -121,9 +128,15 @@ def _anecdote(samples: Samples) -> Difference:
 
 def _by_t(samples: Samples) -> Difference:
     estimate = student.paired(samples) if samples.paired else student.welch(samples)
-    permutation_p, smallest_p = flip_signs(samples) if samples.paired else relabel(samples)
+    method = "paired t" if samples.paired else "Welch t"
+    permutation_p: float | None = None
+    smallest_p: float | None = None
+    if samples.overlap:  # signs and labels of values that depend on one another cannot be dealt out one by one
+        method = f"{CORRECTED} {method}"
+    else:
+        permutation_p, smallest_p = flip_signs(samples) if samples.paired else relabel(samples)
     return Difference(
-        method="paired t" if samples.paired else "Welch t",
+        method=method,
         n=samples.sizes,
         paired=samples.paired,
         is_ratio=False,

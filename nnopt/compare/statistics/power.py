@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from nnopt.compare.statistics import student
-from nnopt.compare.statistics.difference import Difference
+from nnopt.compare.statistics.difference import CORRECTED, Difference
 from nnopt.compare.statistics.samples import FEWEST, Samples
 
 LEVEL = 0.05
@@ -24,18 +24,21 @@ def seeds_needed(
     comparisons: int = 1,
     power: float = 0.8,
     most: int = 1000,
+    overlap: float = 0.0,
 ) -> int | None:
     """Runs in each group (pairs, where paired) at which such a difference would be decided with that power.
 
     It takes the difference and the spread of `d`, measured on `a` and `b`, for the true ones, and a two-sided test
-    at 0.05 / comparisons (Bonferroni: the first step of Holm). None beyond `most`, and where nothing can be said:
+    at 0.05 / comparisons (Bonferroni: the first step of Holm). `overlap` is that of `difference`: beyond 1/overlap
+    runs, more of them say hardly more. None beyond `most`, and where nothing can be said:
     no difference, or too few runs to know a spread.
     """
     level = LEVEL / comparisons
-    if d.method not in _ENOUGH:
+    method = d.method.removeprefix(f"{CORRECTED} ")
+    if method not in _ENOUGH:
         return None
-    samples = Samples.of(a, b)
-    enough = _ENOUGH[d.method](d, samples.logs() if d.is_ratio else samples, level, power)
+    samples = Samples.of(a, b, overlap=overlap)
+    enough = _ENOUGH[method](d, samples.logs() if d.is_ratio else samples, level, power)
     if enough is None or not enough(most):
         return None
     # Power grows with n: halve until the first number that is enough.
@@ -59,21 +62,21 @@ def t_power(noncentrality: float, degrees: float, level: float) -> float:
 
 
 def _paired(_: Difference, samples: Samples, level: float, power: float) -> Enough | None:
-    """Noncentrality √n·|mean|/sd of the differences, n - 1 degrees of freedom."""
+    """Noncentrality |mean|/(sd·√(1/n + overlap)) of the differences, n - 1 degrees of freedom."""
     away, sd = abs(student.paired(samples).mean), samples.paired_sd
     if away == 0 or sd == 0:
         return None
-    return lambda n: t_power(away / sd * math.sqrt(n), n - 1, level) >= power
+    return lambda n: t_power(away / sd / math.sqrt(1 / n + samples.overlap), n - 1, level) >= power
 
 
 def _welch(_: Difference, samples: Samples, level: float, power: float) -> Enough | None:
-    """Noncentrality √n·|difference|/√(sa² + sb²), degrees of freedom by Welch's formula at n runs each."""
+    """Noncentrality |difference|/√((sa² + sb²)·(1/n + overlap)), degrees of freedom by Welch's formula at n each."""
     away, (sd_a, sd_b) = abs(student.welch(samples).mean), samples.sds
     variance = sd_a**2 + sd_b**2
     if away == 0 or variance == 0:
         return None
     degrees = variance**2 / (sd_a**4 + sd_b**4)
-    return lambda n: t_power(away * math.sqrt(n / variance), (n - 1) * degrees, level) >= power
+    return lambda n: t_power(away / math.sqrt(variance * (1 / n + samples.overlap)), (n - 1) * degrees, level) >= power
 
 
 def _ranks(d: Difference, _: Samples, level: float, power: float) -> Enough | None:

@@ -27,7 +27,8 @@ class Samples:
 
     An infinite value is a run that diverged. `step` is the grid that the finite values lie on (`grid_step`), and
     `resolution` the gap below which two of them count as equal. All are in units of `unit`, which is 1 unless
-    powers of the values could overflow or vanish.
+    powers of the values could overflow or vanish. `overlap` is what a mean of n values keeps of their variance beyond
+    1/n because they depend on one another: 0 where they do not, n_validation / n_train of cross-validated runs.
     """
 
     a: Floats
@@ -36,9 +37,12 @@ class Samples:
     step: float
     resolution: float
     unit: float = 1.0
+    overlap: float = 0.0
 
     @classmethod
-    def of(cls, a: Mapping[int, float], b: Mapping[int, float], step: float | None = None) -> Samples:
+    def of(
+        cls, a: Mapping[int, float], b: Mapping[int, float], step: float | None = None, overlap: float = 0.0
+    ) -> Samples:
         """From two mappings of seed -> value; `step` is their grid where it is known and need not be read off them.
 
         Pairs are made where every seed of the smaller sample is one of the other's, there are at least three,
@@ -61,7 +65,7 @@ class Samples:
         unit = 1.0 if largest == 0 or SAFE[0] < largest < SAFE[1] else largest
         known, largest = known / unit, largest / unit
         grid = grid_step(known) if step is None else step / unit
-        return cls(values_a / unit, values_b / unit, paired, grid, RESOLUTION * largest, unit)
+        return cls(values_a / unit, values_b / unit, paired, grid, RESOLUTION * largest, unit, overlap)
 
     def logs(self) -> Samples:
         """The same on logarithms: a step h at a value x is one of log(1 + h/x), taken at the geometric mean of all.
@@ -76,7 +80,7 @@ class Samples:
         a, b = (_log(sample) + math.log(self.unit) for sample in (self.a, self.b))
         # The largest value was known to `resolution`, which is the same share of every other.
         step, resolution = math.log1p(self.step / middle), RESOLUTION if len(known) else 0.0
-        return Samples(a, b, self.paired, step, resolution)
+        return Samples(a, b, self.paired, step, resolution, overlap=self.overlap)
 
     @cached_property
     def known(self) -> Floats:

@@ -1,4 +1,10 @@
-"""Intervals and p-values from Student's t: of pairs, and of two samples with variances of their own."""
+"""Intervals and p-values from Student's t: of pairs, and of two samples with variances of their own.
+
+Where the values depend on one another (`Samples.overlap`, o), the variance of their mean is s²·(1/n + o) and not s²/n:
+the corrected resampled t of Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52 (2003),
+section 4.2; on repeated cross-validation, Bouckaert and Frank, Evaluating the Replicability of Significance Tests for
+Comparing Learning Algorithms, PAKDD 2004.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +44,12 @@ def paired(samples: Samples) -> Estimate:
     """Student's t of the pairs' differences (Student 1908): n - 1 degrees of freedom."""
     differences = samples.a - samples.b
     n = len(differences)
-    return Estimate(float(differences.mean()), samples.paired_sd / math.sqrt(n), n - 1)
+    return Estimate(float(differences.mean()), samples.paired_sd * math.sqrt(1 / n + samples.overlap), n - 1)
 
 
 def welch(samples: Samples) -> Estimate:
-    """Welch's t (1947), degrees of freedom after Satterthwaite (1946): v²/Σ(vᵢ²/(nᵢ-1)), vᵢ = sᵢ²/nᵢ, v = Σvᵢ."""
-    squares = [sd**2 / n for sd, n in zip(samples.sds, samples.sizes, strict=True)]
+    """Welch's t (1947), degrees after Satterthwaite (1946): v²/Σ(vᵢ²/(nᵢ-1)), vᵢ = sᵢ²·(1/nᵢ + o), v = Σvᵢ."""
+    squares = [sd**2 * (1 / n + samples.overlap) for sd, n in zip(samples.sds, samples.sizes, strict=True)]
     variance = sum(squares)
     # Where no value differs from another, any number of degrees will do.
     shares = [square / variance if variance else 0.5 for square in squares]
