@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from nnopt.errors import UsageError
 from nnopt.losses import ComponentLoss, CrossEntropy, TwoClassCrossEntropy
-from nnopt.metrics import ClassTally, build_tally
+from nnopt.metrics.build import Subject, build_tally
+from nnopt.metrics.classes import ClassTally
+from nnopt.metrics.confidence import OF_PROBABILITIES
 from nnopt.spec.metric_names import (
     default_metrics,
     higher_is_better,
@@ -31,7 +33,7 @@ SQUARED = ComponentLoss(F.mse_loss, None)
 def class_result(
     names: list[str], outputs: torch.Tensor, targets: torch.Tensor, classes: int, chunk: int = 7
 ) -> dict[str, float]:
-    tally = build_tally(names, "classification", classes, CrossEntropy(), 1.0, "cpu")
+    tally = build_tally(names, Subject("classification", classes), CrossEntropy(), "cpu")
     for z, y in zip(outputs.split(chunk), targets.split(chunk), strict=True):
         tally.update(z, y)
     return tally.result()
@@ -48,7 +50,7 @@ def test_classification_is_scikit_learn(n: int, classes: int, present: int, chun
     outputs = torch.randn(n, classes, generator=generator)
     outputs[:, present:] -= 3
     targets = torch.randint(0, min(present, classes), (n,), generator=generator)
-    names = [name for name in known_metrics("classification") if name != "top5_accuracy"]
+    names = [name for name in known_metrics("classification") if name not in ("top5_accuracy", *OF_PROBABILITIES)]
     found = class_result(names, outputs, targets, classes, chunk)
 
     y, predicted = targets.numpy(), outputs.argmax(1).numpy()
@@ -92,7 +94,7 @@ def test_a_model_without_an_opinion_has_no_top_k_for_free() -> None:
 def test_confusion_is_scikit_learn() -> None:
     outputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(2))
     targets = torch.randint(0, 4, (200,), generator=torch.Generator().manual_seed(3))
-    tally = build_tally([], "classification", 4, CrossEntropy(), 1.0, "cpu")
+    tally = build_tally([], Subject("classification", 4), CrossEntropy(), "cpu")
     assert isinstance(tally, ClassTally)
     for z, y in zip(outputs.split(33), targets.split(33), strict=True):
         tally.update(z, y)
@@ -103,7 +105,7 @@ def test_confusion_is_scikit_learn() -> None:
 def test_one_logit_for_two_classes() -> None:
     outputs = torch.tensor([[2.0], [-1.0], [0.5], [-3.0]])
     targets = torch.tensor([1, 1, 0, 0])
-    tally = build_tally(["accuracy", "recall_class_1"], "classification", 2, TwoClassCrossEntropy(), 1.0, "cpu")
+    tally = build_tally(["accuracy", "recall_class_1"], Subject("classification", 2), TwoClassCrossEntropy(), "cpu")
     tally.update(outputs, targets)
     assert tally.result() == pytest.approx(
         {"loss": float(TwoClassCrossEntropy()(outputs, targets)), "accuracy": 0.5, "recall_class_1": 0.5}
@@ -120,7 +122,9 @@ def test_regression_is_scikit_learn_in_the_units_of_the_data(n: int, columns: in
     targets = torch.from_numpy((raw - mean) / scale).float()
     outputs = targets + torch.from_numpy(generator.normal(size=(n, columns))).float()
     predicted = outputs.double().numpy() * scale + mean
-    tally = build_tally(["mse", "mae", "r2"], "regression", columns, SQUARED, torch.from_numpy(scale), "cpu")
+    tally = build_tally(
+        ["mse", "mae", "r2"], Subject("regression", target_scale=torch.from_numpy(scale)), SQUARED, "cpu"
+    )
     for z, y in zip(outputs.split(chunk), targets.split(chunk), strict=True):
         tally.update(z, y)
     expected = {
@@ -137,7 +141,7 @@ def test_regression_is_scikit_learn_in_the_units_of_the_data(n: int, columns: in
 def test_r2_of_equal_targets_is_scikit_learn() -> None:
     for error, n in ((0.0, 51), (0.5, 51), (0.5, 1)):  # 51: the sums of 0.1 differ in the last bit
         targets = torch.full((n, 1), 0.1)
-        tally = build_tally(["r2"], "regression", 1, SQUARED, 3.0, "cpu")
+        tally = build_tally(["r2"], Subject("regression", target_scale=3.0), SQUARED, "cpu")
         for z, y in zip((targets + error).split(60), targets.split(60), strict=True):
             tally.update(z, y)
         expected = 1.0 if error == 0 else 0.0
@@ -148,7 +152,7 @@ def test_r2_of_equal_targets_is_scikit_learn() -> None:
 
 def test_the_loss_is_the_mean_over_samples_not_chunks() -> None:
     outputs = torch.tensor([[0.0], [0.0], [3.0]])
-    tally = build_tally([], "regression", 1, SQUARED, 1.0, "cpu")
+    tally = build_tally([], Subject("regression"), SQUARED, "cpu")
     tally.update(outputs[:2], torch.zeros(2, 1))
     tally.update(outputs[2:], torch.zeros(1, 1))
     assert tally.result() == {"loss": 3.0}
@@ -156,14 +160,14 @@ def test_the_loss_is_the_mean_over_samples_not_chunks() -> None:
 
 def test_many_samples_keep_their_digits() -> None:
     """A sum in 32 bits stays at 2²⁴ when 1 is added."""
-    tally = build_tally([], "regression", 1, ComponentLoss(F.l1_loss, None), 1.0, "cpu")
+    tally = build_tally([], Subject("regression"), ComponentLoss(F.l1_loss, None), "cpu")
     for error in (2.0**24, *[1.0] * 1000):
         tally.update(torch.full((1, 1), error), torch.zeros(1, 1))
     assert tally.result()["loss"] == (2**24 + 1000) / 1001
 
 
 def test_a_tally_builds_no_graph_and_refuses_to_read_nothing() -> None:
-    tally = build_tally(["accuracy"], "classification", 3, CrossEntropy(), 1.0, "cpu")
+    tally = build_tally(["accuracy"], Subject("classification", 3), CrossEntropy(), "cpu")
     with pytest.raises(ValueError, match="at least one sample"):
         tally.result()
     tally.update(torch.zeros(2, 3, requires_grad=True), torch.zeros(2, dtype=torch.int64))
@@ -173,7 +177,7 @@ def test_a_tally_builds_no_graph_and_refuses_to_read_nothing() -> None:
 @pytest.mark.parametrize(("task", "name"), [("classification", "mse"), ("regression", "accuracy"), ("regression", "x")])
 def test_a_tally_refuses_names_it_does_not_have(task: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"no {task} metric is called {name}"):
-        build_tally([name], task, 3, CrossEntropy(), 1.0, "cpu")
+        build_tally([name], Subject(task, 3), CrossEntropy(), "cpu")
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -183,7 +187,7 @@ def test_every_known_name_is_measured_in_the_columns_that_were_announced(task: A
     loss: Any = SQUARED
     if task == "classification":
         loss, targets = CrossEntropy(), torch.arange(9) % 6
-    tally = build_tally(names, task, 6, loss, 1.0, "cpu")
+    tally = build_tally(names, Subject(task, 6), loss, "cpu")
     tally.update(outputs, targets)
     found = tally.result()
     assert tuple(found) == metric_columns(names, task, 6)
