@@ -58,12 +58,14 @@ INITIALISERS: dict[str, Callable[[Tensor], object]] = {
 def initialise(model: nn.Module, name: str) -> nn.Module:
     """`model`, its dense and convolutional layers set to initial weights; random ones from torch's generator.
 
-    `default` leaves the weights that the layers were made with; norm layers keep scale 1 and shift 0.
+    `default` leaves the weights that the layers were made with; norm layers keep scale 1 and shift 0. Weights on the
+    meta device stay without values.
     """
     if name == "default":
         return model
     for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
+        # Normal numbers on the meta device would import torch's compiler, seconds at every start.
+        if isinstance(layer, nn.Linear | _ConvNd) and not layer.weight.is_meta:
             INITIALISERS[name](layer.weight)
             if layer.bias is not None:
                 init.zeros_(layer.bias)

@@ -1,9 +1,10 @@
 """The layers of a network as its forward pass meets them: shapes, parameters, multiply-adds.
 
-Counted are the multiply-adds of linear and convolution layers, for one sample: each weight of a kernel is used once
-for each place of the output (for a transposed convolution, of the input). Nothing is counted for biases, activations,
-pooling and norms (which in evaluation are one multiply-add a value, and can be folded into the layer before), nor for
-attention and layers of kinds that are not known here.
+Counted are the multiply-adds of linear, convolution and recurrent layers, for one sample: each weight of a kernel is
+used once for each place of the output (for a transposed convolution, of the input; for a recurrent layer, for each
+token). Nothing is counted for biases, activations, pooling and norms (which in evaluation are one multiply-add a value,
+and can be folded into the layer before), nor for the products of attention (its linear layers are) and layers of kinds
+that are not known here.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class _Calls:
 
 
 def count_multiply_adds(model: nn.Module, sample: Tensor) -> int:
-    """Multiply-adds of one sample's forward pass through linear and convolution layers; `sample` is [1, *shape].
+    """Multiply-adds of one sample's forward pass through the layers that are counted; `sample` is [1, *shape].
 
     The model answers in evaluation mode, without gradients, and is as it was afterwards. torch's own counter would
     import its compiler, a second at every start.
@@ -81,15 +82,15 @@ def account_of_layers(model: nn.Module, sample: Tensor) -> tuple[LayerAccount, .
 
 
 def _is_unit(layer: nn.Module) -> bool:
-    """Whether a module is a layer of its own: a linear or convolution layer, or one that holds no others."""
-    return _kernel_of(layer) is not None or not any(True for _ in layer.children())
+    """Whether a module is a layer of its own: one whose multiply-adds are counted, or that holds no others."""
+    return bool(_kernels_of(layer)) or not any(True for _ in layer.children())
 
 
 def _account(name: str, layer: nn.Module, seen: _Calls) -> LayerAccount:
-    kernel = _kernel_of(layer)
-    nonzero = int(torch.count_nonzero(kernel)) * seen.places if kernel is not None and seen.places else 0
+    kernels = _kernels_of(layer)
+    nonzero = sum(int(torch.count_nonzero(kernel)) for kernel in kernels) * seen.places if seen.places else 0
     counted = layer if _is_unit(layer) else _Own(layer)
-    numbers = kernel if kernel is not None else next(counted.parameters(), None)
+    numbers = kernels[0] if kernels else next(counted.parameters(), None)
     return LayerAccount(
         name=name,
         kind=type(layer).__name__,
@@ -112,14 +113,15 @@ class _Own(nn.Module):
             self.register_parameter(name, parameter)
 
 
-def _kernel_of(layer: nn.Module) -> Tensor | None:
-    """The weights of a linear or convolution layer, as whole numbers where it is quantised; None of another."""
-    return layer.weight if isinstance(layer, (nn.Linear, _ConvNd)) else None
+def _kernels_of(layer: nn.Module) -> list[Tensor]:
+    """The weights of a linear, convolution or recurrent layer, as whole numbers where it is quantised; else none."""
+    if isinstance(layer, nn.RNNBase):
+        return [weight for name, weight in layer.named_parameters() if name.startswith("weight_")]
+    return [layer.weight] if isinstance(layer, (nn.Linear, _ConvNd)) else []
 
 
 def _weights(layer: nn.Module) -> int:
-    kernel = _kernel_of(layer)
-    return 0 if kernel is None else kernel.numel()
+    return sum(kernel.numel() for kernel in _kernels_of(layer))
 
 
 def _watch(model: nn.Module, sample: Tensor) -> dict[nn.Module, _Calls]:
@@ -127,6 +129,8 @@ def _watch(model: nn.Module, sample: Tensor) -> dict[nn.Module, _Calls]:
     found: dict[nn.Module, _Calls] = {}
 
     def note(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
+        if isinstance(layer, nn.RNNBase) and isinstance(output, tuple):
+            output = output[0]  # without what it carries on
         given = next((value for value in inputs if isinstance(value, Tensor)), None)
         if layer not in found:
             found[layer] = _Calls(_shape(given), _shape(output))
@@ -151,6 +155,8 @@ def _places(layer: nn.Module, given: Tensor | None, output: object) -> int:
     """How often a layer's kernel is laid on its input."""
     if not isinstance(output, Tensor) or given is None:
         return 0
+    if isinstance(layer, nn.RNNBase):
+        return given.numel() // layer.input_size
     if isinstance(layer, TRANSPOSED):
         return given.numel() // layer.in_channels
     if isinstance(layer, _ConvNd):
