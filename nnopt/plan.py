@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from nnopt.spec.experiment import ExperimentSpec, RunSettings
 from nnopt.spec.identity import resolved, settings_hash, to_yaml
-from nnopt.spec.structure.distill import SEED, TeacherSpec
+from nnopt.spec.transfer import SourceSpec
+
+Source = TypeVar("Source", bound=SourceSpec)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class RunSpec:
     track: tuple[str, ...] = field(default=(), compare=False)
     trial: int | None = None
     setting: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    # Labels of the runs of the same experiment that it learns from: they come first.
+    # Labels of the runs of the same experiment that it learns from or begins with: they come first.
     learns_from: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -78,7 +80,7 @@ class Plan:
     @classmethod
     def of(cls, experiment: ExperimentSpec) -> Plan:
         """Every variant as it stands with every seed; its search is none of its runs' business."""
-        variants = _with_teachers_named(experiment)
+        variants = _with_sources_named(experiment)
         runs = tuple(
             RunSpec(
                 experiment.name,
@@ -89,7 +91,7 @@ class Plan:
                 experiment.notes,
                 order,
                 experiment.track,
-                learns_from=_teachers_of(experiment, settings, seed),
+                learns_from=_sources_of(experiment, settings, seed),
             )
             for seed in experiment.seeds
             for order, (variant, settings) in enumerate(variants.items())
@@ -113,10 +115,11 @@ class Plan:
         return tuple(found.values())
 
 
-def _with_teachers_named(experiment: ExperimentSpec) -> dict[str, RunSettings]:
-    """The variants in their order; teachers of the same file are named in full, with the hash of their specs.
+def _with_sources_named(experiment: ExperimentSpec) -> dict[str, RunSettings]:
+    """The variants in their order; runs of the same file are named in full, with the hash of their specs.
 
-    So what a network learns from is part of what it is: with another teacher of the same name it is another run.
+    So what a network learns from, or begins with, is part of what it is: with another one of the same name it is
+    another run.
     """
     named: dict[str, RunSettings] = {}
 
@@ -129,23 +132,23 @@ def _with_teachers_named(experiment: ExperimentSpec) -> dict[str, RunSettings]:
                     distill = distill.model_copy(update={"teachers": teachers})
                     structure = settings.structure.model_copy(update={"distill": distill})
                     settings = settings.model_copy(update={"structure": structure})
+            if (source := settings.model.init_from) is not None and (full := name_one(source)) != source:
+                model = settings.model.model_copy(update={"init_from": full})
+                settings = settings.model_copy(update={"model": model})
             named[variant] = settings
         return named[variant]
 
-    def name_one(teacher: TeacherSpec) -> TeacherSpec:
-        found = teacher.of_file(experiment.name, experiment.variants)
+    def name_one(source: Source) -> Source:
+        found = source.of_file(experiment.name, experiment.variants)
         if found is None:
-            return teacher
+            return source
         own = {"run": f"{experiment.name}/{found[0]}/{found[1]}", "spec": settings_hash(name(found[0]))}
-        return teacher.model_copy(update=own)
+        return source.model_copy(update=own)
 
     return {variant: name(variant) for variant in experiment.variants}
 
 
-def _teachers_of(experiment: ExperimentSpec, settings: RunSettings, seed: int) -> tuple[str, ...]:
-    distill = settings.structure.distill
+def _sources_of(experiment: ExperimentSpec, settings: RunSettings, seed: int) -> tuple[str, ...]:
     return tuple(
-        str(teacher.run).replace(SEED, str(seed))
-        for teacher in (distill.teachers if distill is not None else ())
-        if teacher.of_file(experiment.name, experiment.variants)
+        source.name_for(seed) for source in settings.sources if source.of_file(experiment.name, experiment.variants)
     )

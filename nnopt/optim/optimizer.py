@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnopt.errors import CheckpointError, UsageError
 from nnopt.optim.parameters import Parameters
+from nnopt.optim.scaled import Scaled
 
 __all__ = [
     "ClosureOptimizer",
@@ -89,7 +90,8 @@ class Rule(ABC):
 class RuleOptimizer(Optimizer):
     """A rule at work on parameters, with decoupled weight decay λ: θ ← (1 − ηλ)θ − ηd.
 
-    The decay reaches all parameters (Loshchilov & Hutter 2019, arXiv:1711.05101).
+    The decay reaches all parameters (Loshchilov & Hutter 2019, arXiv:1711.05101); in a group η is multiplied by its
+    rate, and λ may be its own.
     """
 
     def __init__(self, rule: Rule, parameters: Parameters, weight_decay: float = 0.0) -> None:
@@ -109,15 +111,16 @@ class RuleOptimizer(Optimizer):
                 self._update_where(finite(), lr)
 
     def _update(self, lr: float) -> None:
-        values, gradients = self.parameters.values, self.parameters.gradients
-        if self.weight_decay:
-            for value in values:
-                value.mul_(1 - lr * self.weight_decay)
-        if self.rule.step_at_once(values, gradients, self._state, lr):
+        values, gradients, rates = self.parameters.values, self.parameters.gradients, self.parameters.rates
+        for value, rate, own in zip(values, rates, self.parameters.weight_decays, strict=True):
+            weight_decay = self.weight_decay if own is None else own
+            if weight_decay:
+                value.mul_(1 - lr * rate * weight_decay)
+        if self.parameters.is_even and self.rule.step_at_once(values, gradients, self._state, lr):
             return
         directions, self._state = self.rule.direction(gradients, self._state)
-        for value, direction in zip(values, directions, strict=True):
-            value.add_(direction, alpha=-lr)
+        for value, direction, rate in zip(values, directions, rates, strict=True):
+            value.add_(direction, alpha=-lr * rate)
 
     def _update_where(self, finite: Tensor, lr: float) -> None:
         """Updates on copies' account: reading `finite` on the host would wait for the device."""
@@ -156,7 +159,8 @@ def _words(shapes: dict[str, list[torch.Size]]) -> str:
 class TorchOptimizer(Optimizer):
     """Optimizers with torch.optim's interface that need one evaluation a step.
 
-    Several may share the parameters among them; the learning rate of each is `lr` times its `scales`.
+    Several may share the parameters among them; the learning rate of each is `lr` times its `scales`, and in a
+    param_group that has a "rate" times that.
     """
 
     def __init__(self, *optimizers: torch.optim.Optimizer, scales: Sequence[float] | None = None) -> None:
@@ -183,10 +187,14 @@ class TorchOptimizer(Optimizer):
 
 @final
 class ClosureOptimizer(Optimizer):
-    """An optimizer with torch.optim's interface that evaluates several times within a step, as L-BFGS."""
+    """An optimizer with torch.optim's interface that evaluates several times within a step, as L-BFGS.
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    With `scaled` it works on the values of that, and the parameters follow.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, scaled: Scaled | None = None) -> None:
         self.optimizer = optimizer
+        self.scaled = scaled
 
     def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
         """As `Optimizer.step`, except that it takes no `finite`.
@@ -198,7 +206,21 @@ class ClosureOptimizer(Optimizer):
             raise UsageError("an optimizer that evaluates several times a step cannot use fp16: take bf16 or fp32")
         _set_lr(self.optimizer, lr)
         with torch.enable_grad():
-            self.optimizer.step(lambda: float(evaluate()))
+            if self.scaled is None:
+                self.optimizer.step(lambda: float(evaluate()))
+            else:
+                self._step_scaled(self.scaled, evaluate)
+
+    def _step_scaled(self, scaled: Scaled, evaluate: Evaluate) -> None:
+        def closure() -> float:
+            scaled.put()
+            objective = float(evaluate())
+            scaled.take_gradient()
+            return objective
+
+        scaled.take()
+        self.optimizer.step(closure)
+        scaled.put()
 
     def state_dict(self) -> dict[str, Any]:
         """As `Optimizer.state_dict`."""
@@ -211,7 +233,7 @@ class ClosureOptimizer(Optimizer):
 
 def _set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("rate", 1.0)
 
 
 def _load(optimizers: Sequence[torch.optim.Optimizer], state: dict[str, Any]) -> None:

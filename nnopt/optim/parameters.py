@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nnopt.errors import UsageError
 
-__all__ = ["FlatParameters", "Parameters", "SeparateParameters", "total_norm"]
+__all__ = ["FlatParameters", "Group", "Parameters", "SeparateParameters", "total_norm"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that an optimizer treats in a way of their own.
+
+    Attributes:
+        names: theirs in the model.
+        rate: what the learning rate is multiplied by.
+        weight_decay: None: the optimizer's own.
+    """
+
+    names: frozenset[str] = frozenset()
+    rate: float = 1.0
+    weight_decay: float | None = None
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
@@ -27,12 +44,15 @@ class Parameters(ABC):
     """Values and gradients of the trainable parameters; a shared (tied) parameter counts once.
 
     Attributes:
-        names: the parameters' names in the model, those in `first` before the others.
+        names: the parameters' names in the model, those in `first` before the others; with groups, those in no group
+            so, then those of each group so.
         values: what an optimizer changes in place.
         gradients: one for each of `values`, of its shape. They are filled by backward passes, which add to
             them, and live as long as this object: nothing may set a parameter's `.grad` to None.
         count: number of scalars.
         penalised: how many of these scalars are of parameters in `first`; L1 and L2 terms reach only them.
+        rates: for each of `values` what the learning rate is multiplied by.
+        weight_decays: for each of `values` its weight decay, None: the optimizer's own.
     """
 
     names: list[str]
@@ -40,6 +60,8 @@ class Parameters(ABC):
     gradients: list[Tensor]
     count: int
     penalised: int
+    rates: list[float]
+    weight_decays: list[float | None]
     _penalised_values: list[Tensor]
     _penalised_gradients: list[Tensor]
 
@@ -49,6 +71,27 @@ class Parameters(ABC):
 
         With `values`, tensors laid out as `self.values` are (an average, a moment), their parts by name.
         """
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all parameters have the optimizer's own rate and weight decay."""
+        return all(rate == 1.0 for rate in self.rates) and all(one is None for one in self.weight_decays)
+
+    def for_torch(self, wanted: Callable[[Tensor], bool] = lambda value: True) -> list[Any]:
+        """The values that are `wanted`, as an optimizer of torch.optim takes them: in param_groups where they differ.
+
+        Such a group says in "rate" what the learning rate is multiplied by; TorchOptimizer heeds that.
+        """
+        if self.is_even:
+            return [value for value in self.values if wanted(value)]
+        groups: dict[tuple[float, float | None], list[Tensor]] = {}
+        for value, rate, decay in zip(self.values, self.rates, self.weight_decays, strict=True):
+            if wanted(value):
+                groups.setdefault((rate, decay), []).append(value)
+        return [
+            {"params": values, "rate": rate} | ({} if decay is None else {"weight_decay": decay})
+            for (rate, decay), values in groups.items()
+        ]
 
     def zero_gradients(self) -> None:
         """Sets all gradients to 0, in place."""
@@ -94,8 +137,9 @@ class FlatParameters(Parameters):
     """All parameters in one flat tensor, of which the model's parameters become views; the gradient likewise.
 
     `values` and `gradients` have one member, of shape [count], so that a norm or an update is a handful of
-    kernels whatever the number of layers. The flat tensor's `.grad` is the flat gradient: optimizers of
-    torch.optim that look at entries one by one can work on it as on a parameter.
+    kernels whatever the number of layers; with groups one for each of them, and one for the rest. The flat tensor's
+    `.grad` is the flat gradient: optimizers of torch.optim that look at entries one by one can work on it as on a
+    parameter.
 
     Move the model to its device first; afterwards `load_state_dict` is safe, `to()` is not.
 
@@ -103,36 +147,46 @@ class FlatParameters(Parameters):
         UsageError: no trainable parameter, or not all of one dtype on one device.
     """
 
-    def __init__(self, model: nn.Module, first: Collection[str] = ()) -> None:
-        chosen = _trainable(model, first)
+    def __init__(self, model: nn.Module, first: Collection[str] = (), groups: Sequence[Group] = ()) -> None:
+        found = _trainable(model, first, groups)
+        chosen = [item for _, items in found for item in items]
         kinds = {(parameter.dtype, parameter.device) for _, parameter in chosen}
         if len(kinds) > 1:
-            found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
-            raise UsageError(f"the model's parameters should be of one type on one device, not {found}")
+            words = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+            raise UsageError(f"the model's parameters should be of one type on one device, not {words}")
 
-        flat = torch.cat([parameter.detach().reshape(-1) for _, parameter in chosen])
+        self.names = [name for name, _ in chosen]
+        self.values, self.gradients = [], []
+        self._shapes: list[list[torch.Size]] = []
+        self._penalised_values, self._penalised_gradients = [], []
+        for _, items in found:
+            self._lay(items, first)
+        self.rates = [group.rate for group, _ in found]
+        self.weight_decays = [group.weight_decay for group, _ in found]
+        self.count = sum(value.numel() for value in self.values)
+        self.penalised = sum(value.numel() for value in self._penalised_values)
+
+    def _lay(self, items: Sequence[tuple[str, nn.Parameter]], first: Collection[str]) -> None:
+        """Adds one flat tensor, of which these parameters become views."""
+        flat = torch.cat([parameter.detach().reshape(-1) for _, parameter in items])
         gradient = torch.zeros_like(flat)
         flat.grad = gradient
-        self.names = [name for name, _ in chosen]
-        self.values, self.gradients = [flat], [gradient]
-        self.count = flat.numel()
-        self._shapes = [parameter.shape for _, parameter in chosen]
-        for (_, parameter), value, slope in zip(chosen, self._views(flat), self._views(gradient), strict=True):
+        shapes = [parameter.shape for _, parameter in items]
+        for (_, parameter), value, slope in zip(items, _views(flat, shapes), _views(gradient, shapes), strict=True):
             parameter.data = value
             parameter.grad = slope
-
-        self.penalised = sum(parameter.numel() for name, parameter in chosen if name in first)
-        self._penalised_values = [flat[: self.penalised]]
-        self._penalised_gradients = [gradient[: self.penalised]]
-
-    def _views(self, flat: Tensor) -> list[Tensor]:
-        parts = flat.split_with_sizes([math.prod(shape) for shape in self._shapes])
-        return [part.view(shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        penalised = sum(parameter.numel() for name, parameter in items if name in first)
+        self.values.append(flat)
+        self.gradients.append(gradient)
+        self._shapes.append(shapes)
+        self._penalised_values.append(flat[:penalised])
+        self._penalised_gradients.append(gradient[:penalised])
 
     def named(self, values: Sequence[Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
         """As `Parameters.named`."""
-        (flat,) = self.values if values is None else values
-        return zip(self.names, self._views(flat), strict=True)
+        tensors = self.values if values is None else values
+        parts = (part for flat, shapes in zip(tensors, self._shapes, strict=True) for part in _views(flat, shapes))
+        return zip(self.names, parts, strict=True)
 
 
 class SeparateParameters(Parameters):
@@ -142,18 +196,20 @@ class SeparateParameters(Parameters):
         UsageError: no trainable parameter.
     """
 
-    def __init__(self, model: nn.Module, first: Collection[str] = ()) -> None:
-        chosen = _trainable(model, first)
-        self.names = [name for name, _ in chosen]
-        self.values = [parameter for _, parameter in chosen]
-        self.gradients = [torch.zeros_like(parameter) for _, parameter in chosen]
+    def __init__(self, model: nn.Module, first: Collection[str] = (), groups: Sequence[Group] = ()) -> None:
+        found = _trainable(model, first, groups)
+        self.names = [name for _, items in found for name, _ in items]
+        self.values = [parameter for _, items in found for _, parameter in items]
+        self.rates = [group.rate for group, items in found for _ in items]
+        self.weight_decays = [group.weight_decay for group, items in found for _ in items]
+        self.gradients = [torch.zeros_like(parameter) for parameter in self.values]
         for value, gradient in zip(self.values, self.gradients, strict=True):
             value.grad = gradient
         self.count = sum(value.numel() for value in self.values)
 
-        leading = sum(name in first for name in self.names)
-        self._penalised_values = self.values[:leading]
-        self._penalised_gradients = self.gradients[:leading]
+        penalised = [place for place, name in enumerate(self.names) if name in first]
+        self._penalised_values = [self.values[place] for place in penalised]
+        self._penalised_gradients = [self.gradients[place] for place in penalised]
         self.penalised = sum(value.numel() for value in self._penalised_values)
 
     def named(self, values: Sequence[Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -162,9 +218,23 @@ class SeparateParameters(Parameters):
         return zip(self.names, (tensor.detach() for tensor in tensors), strict=True)
 
 
-def _trainable(model: nn.Module, first: Collection[str]) -> list[tuple[str, nn.Parameter]]:
-    """The trainable parameters in the model's order, except that those named in `first` lead."""
+def _views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    parts = flat.split_with_sizes([math.prod(shape) for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _trainable(
+    model: nn.Module, first: Collection[str], groups: Sequence[Group]
+) -> list[tuple[Group, list[tuple[str, nn.Parameter]]]]:
+    """The trainable parameters, those in no group before those of each; within a group those in `first` lead.
+
+    A parameter that several groups name belongs to the first of them; a group without any is left out.
+    """
     found = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not found:
         raise UsageError("the model has no trainable parameter, so there is nothing to optimize")
-    return sorted(found, key=lambda item: item[0] not in first)
+    found.sort(key=lambda item: item[0] not in first)
+    rest = Group()
+    owners = {name: next((group for group in groups if name in group.names), rest) for name, _ in found}
+    parted = [(group, [item for item in found if owners[item[0]] is group]) for group in (rest, *groups)]
+    return [(group, items) for group, items in parted if items]

@@ -16,11 +16,11 @@ def imitation(kind: str, other: Keys) -> dict[str, Any] | None:
     """All keys with which optimizer `kind` takes the steps of the optimizer with the keys `other`; None if it cannot.
 
     Keys that `other` leaves out have their defaults. Chains are followed: what imitates an imitation imitates.
-    Plug-ins are not known to imitate anything.
+    Plug-ins are not known to imitate anything, and optimizers with groups nothing but themselves.
     """
     known = OPTIMIZERS.named()
     start = str(other.get("kind"))
-    if start not in known or kind not in known:
+    if start not in known or kind not in known or (other.get("groups") and kind != start):
         return None
     found = {start: with_defaults(other)}
     waiting = [start]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from nnopt.spec.base import KindSpec
+from nnopt.spec.base import Items, KindSpec
+from nnopt.spec.parameter_groups import ParameterGroupSpec
 
 if TYPE_CHECKING:
     from nnopt.optim.optimizer import Optimizer
@@ -44,6 +45,9 @@ class OptimizerSpec(KindSpec, ABC):
     """An optimizer and its highest learning rate."""
 
     lr: float = Field(gt=0, description="learning rate η, multiplied by strategy.lr_decay")
+    groups: Items[ParameterGroupSpec] = Field(
+        (), description="parameters with rates and weight decay of their own: {parameters, lr, weight_decay}"
+    )
 
     # Whether it works on parameters laid out in one flat tensor (FlatParameters) or needs them apart.
     flat: ClassVar[bool] = True
@@ -56,4 +60,8 @@ class OptimizerSpec(KindSpec, ABC):
 
     @abstractmethod
     def build(self, parameters: Parameters) -> Optimizer:
-        """The optimizer at work on `parameters`: FlatParameters where `flat`, else SeparateParameters."""
+        """The optimizer at work on `parameters`: FlatParameters where `flat`, else SeparateParameters.
+
+        RuleOptimizer heeds the groups of `parameters` by itself, an optimizer of torch.optim where it is built on
+        `parameters.for_torch()`.
+        """

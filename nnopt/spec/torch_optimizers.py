@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nnopt.errors import UsageError
+from nnopt.spec.base import mistake_at
 from nnopt.spec.optimizer_base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class AdamW(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.AdamW(
-                parameters.values,
+                parameters.for_torch(),
                 lr=self.lr,
                 betas=(self.beta1, self.beta2),
                 eps=self.eps,
@@ -81,7 +82,7 @@ class NAdam(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.NAdam(
-                parameters.values,
+                parameters.for_torch(),
                 lr=self.lr,
                 betas=(self.beta1, self.beta2),
                 eps=self.eps,
@@ -130,7 +131,7 @@ class RAdam(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.RAdam(
-                parameters.values,
+                parameters.for_torch(),
                 lr=self.lr,
                 betas=(self.beta1, self.beta2),
                 eps=self.eps,
@@ -167,7 +168,7 @@ class Adadelta(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.Adadelta(
-                parameters.values, lr=self.lr, rho=self.rho, eps=self.eps, weight_decay=self.weight_decay
+                parameters.for_torch(), lr=self.lr, rho=self.rho, eps=self.eps, weight_decay=self.weight_decay
             )
         )
 
@@ -204,7 +205,7 @@ class Adamax(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.Adamax(
-                parameters.values,
+                parameters.for_torch(),
                 lr=self.lr,
                 betas=(self.beta1, self.beta2),
                 eps=self.eps,
@@ -237,7 +238,7 @@ class Adafactor(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.Adafactor(
-                parameters.values,
+                parameters.for_torch(),
                 lr=self.lr,
                 beta2_decay=self.beta2_decay,
                 eps=(self.eps1, self.eps2),
@@ -264,15 +265,27 @@ class Lbfgs(OptimizerSpec):
     formula: ClassVar[str] = "θ ← θ − ηHg, H the inverse curvature seen in the last history_size iterations"
     source: ClassVar[str] = "Liu & Nocedal 1989, Mathematical Programming 45:503–528; torch.optim.LBFGS"
 
+    @model_validator(mode="after")
+    def _groups_have_rates_alone(self) -> Lbfgs:
+        for place, group in enumerate(self.groups):
+            if group.weight_decay is not None:
+                raise mistake_at(
+                    ("groups", place, "weight_decay"),
+                    "lbfgs follows the gradient of one objective and has no weight decay: take loss.l2",
+                )
+        return self
+
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
         import torch
 
         from nnopt.optim.optimizer import ClosureOptimizer
+        from nnopt.optim.scaled import Scaled
 
+        scaled = None if parameters.is_even else Scaled(parameters)
         return ClosureOptimizer(
             torch.optim.LBFGS(
-                parameters.values,
+                parameters.values if scaled is None else scaled.values,
                 lr=self.lr,
                 max_iter=self.max_iter,
                 max_eval=self.max_eval,
@@ -280,7 +293,8 @@ class Lbfgs(OptimizerSpec):
                 tolerance_change=self.tolerance_change,
                 history_size=self.history_size,
                 line_search_fn=self.line_search_fn,
-            )
+            ),
+            scaled,
         )
 
 
@@ -316,8 +330,8 @@ class Muon(OptimizerSpec):
 
         from nnopt.optim.optimizer import TorchOptimizer
 
-        matrices = [value for value in parameters.values if value.ndim == 2]
-        others = [value for value in parameters.values if value.ndim != 2]
+        matrices = parameters.for_torch(lambda value: value.ndim == 2)
+        others = parameters.for_torch(lambda value: value.ndim != 2)
         if not matrices:
             raise UsageError("optimizer muon is for matrices, and the model has none: take adamw")
         muon = torch.optim.Muon(

@@ -86,7 +86,7 @@ def empty_cut(layer: nn.Module, rank: int) -> CutLayer:
     if isinstance(layer, nn.Linear):
         first = skip(nn.Linear, layer.in_features, rank, bias=False, **like)
         second = skip(nn.Linear, rank, layer.out_features, bias=has_bias, **like)
-        return CutLayer(first, second).train(layer.training)
+        return _alike(CutLayer(first, second), layer)
     kind = next(kind for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d) if isinstance(layer, kind))
     assert isinstance(layer, _ConvNd)
     window: dict[str, Any] = {
@@ -98,7 +98,16 @@ def empty_cut(layer: nn.Module, rank: int) -> CutLayer:
     }
     first = skip(kind, layer.in_channels, rank, bias=False, **window, **like)
     second = skip(kind, rank, layer.out_channels, 1, bias=has_bias, **like)
-    return CutLayer(first, second).train(layer.training)
+    return _alike(CutLayer(first, second), layer)
+
+
+def _alike(cut: CutLayer, layer: nn.Module) -> CutLayer:
+    """In the mode of the whole layer, and trained where that is."""
+    for parameter in cut[0].parameters():
+        parameter.requires_grad_(_weight(layer).requires_grad)
+    for name, parameter in cut[1].named_parameters():
+        parameter.requires_grad_(getattr(layer, name).requires_grad)
+    return cut.train(layer.training)
 
 
 def put_layer(model: nn.Module, name: str, layer: nn.Module) -> nn.Module:

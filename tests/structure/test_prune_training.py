@@ -263,7 +263,7 @@ def test_movement_is_the_sum_of_a_slow_twin(tmp_path: Path) -> None:
     assert state.shaping is not None
     for step in range(5):
         rows = torch.arange(50 * step, 50 * step + 50)
-        setup.backward.begin(rows, norm_wanted=False)
+        setup.backward.begin(setup.feed.of(rows), norm_wanted=False)
         state.optimizer.step(setup.backward, 0.1)
         state.shaping.after_update()
         twin.zero_grad()

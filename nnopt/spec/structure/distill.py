@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from nnopt.spec.base import Items, Spec, mistake_at, show
+from nnopt.spec.base import Items, Spec, mistake_at
 from nnopt.spec.models import MODELS, ModelSpec
-
-SEED = "{seed}"
-OF_A_FILE = re.compile(r"(?:([^/]+)/)?([^/]+)/(seed-(?:\d+|\{seed\}))")
+from nnopt.spec.transfer import SourceSpec
 
 
-class TeacherSpec(Spec):
+class TeacherSpec(SourceSpec):
     """A trained network."""
 
-    run: str | None = Field(
-        None,
-        min_length=1,
-        description="a RUN that is done: a folder, experiment/variant/seed-k, or a tail of it; {seed} stands for the "
-        "run's seed. A run of the same file is trained first",
-    )
-    spec: str | None = Field(
-        None,
-        pattern="^[0-9a-f]{16}$",
-        description="hash of that run's spec, where folders of one name hold several; filled in for runs of the file",
-    )
-    weights: Literal["best", "last"] = Field("best", description="which weights of the run")
-    checkpoint: str | None = Field(
-        None, min_length=1, description="a file of weights instead, as torch.save writes a state_dict; {seed} as above"
-    )
     model: Annotated[ModelSpec, MODELS] | None = Field(None, description="the model that such a file belongs to")
 
-    @field_validator("run", "checkpoint")
-    @classmethod
-    def _only_the_seed_is_filled_in(cls, value: str | None) -> str | None:
-        if value is not None and ("{" in value.replace(SEED, "") or "\0" in value):
-            raise ValueError(f"should hold no braces but those of {SEED}, not {show(value)}")
-        return value
-
     @model_validator(mode="after")
-    def _run_or_file(self) -> TeacherSpec:
-        if (self.run is None) == (self.checkpoint is None):
-            raise ValueError("should have exactly one of run, checkpoint")
+    def _file_has_a_model(self) -> TeacherSpec:
         if self.checkpoint is not None and self.model is None:
             raise mistake_at(("model",), "is missing: a file of weights does not say which model they belong to")
         if self.run is not None and self.model is not None:
             raise mistake_at(("model",), "goes with checkpoint: a run knows its own")
-        if self.checkpoint is not None and (self.weights != "best" or self.spec is not None):
-            raise mistake_at(("checkpoint",), "weights and spec go with run: a file holds one network")
+        if self.model is not None and self.model.is_transferred:
+            raise mistake_at(("model",), "init_from, freeze and unfreeze go with a model that trains")
         return self
-
-    def of_file(self, experiment: str, variants: Mapping[str, object]) -> tuple[str, str] | None:
-        """The variant and `seed-k` of the run that this names among those of a file; None where it names another."""
-        found = OF_A_FILE.fullmatch(self.run or "")
-        if found is None or found[1] not in (None, experiment) or found[2] not in variants:
-            return None
-        return found[2], found[3]
 
 
 class FeatureSpec(Spec):

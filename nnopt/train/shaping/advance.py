@@ -13,8 +13,8 @@ from nnopt.train.warming import warm_up
 def advance(session: Session, share: float) -> None:
     """Carries out the changes that are due once `share` of the budget is used.
 
-    Each has a row in structure.csv. From the last on, bests and the time to the target count anew: they are to be
-    those of the network that comes out.
+    Each has a row in structure.csv but those that leave the answers as they are. From the last of the others on, bests
+    and the time to the target count anew: they are to be those of the network that comes out.
     """
     shaping = session.state.shaping
     while shaping is not None and (due := shaping.next_due(share)) is not None:
@@ -24,16 +24,21 @@ def advance(session: Session, share: float) -> None:
                 operation.change(index)
             shaping.done += 1
             continue
+        if share >= 1.0 and not operation.changes_answers:  # no update follows that it could change
+            shaping.done += 1
+            continue
         flush(session)
         with session.state.clock.account("structure"):
-            before = _validate(session) if operation.judged else {}
+            is_judged = operation.judged and operation.changes_answers
+            before = _validate(session) if is_judged else {}
             if share >= 1.0 and operation.reshapes:
                 _adopt_average(session)
             said = operation.change(index)
             shaping.done += 1
-            after = _validate(session) if operation.judged else {}
-            _write(session, operation.name, before, after)
-            _begin_anew(session, shaping)
+            if operation.changes_answers:
+                after = _validate(session) if is_judged else {}
+                _write(session, operation.name, before, after)
+                _begin_anew(session, shaping)
             if operation.recompiles and share < 1.0:
                 warm_up(session, afresh=True)
         if operation.judged or index == len(operation.shares) - 1:

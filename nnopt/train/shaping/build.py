@@ -1,4 +1,4 @@
-"""From `structure:` of a spec to what changes the network."""
+"""From `structure:` and `model.unfreeze` of a spec to what changes the network."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ def build_shaping(bench: Bench) -> Shaping | None:
     """
     structure = bench.settings.structure
     operations: list[Operation] = []
+    if bench.settings.model.unfreeze:
+        from nnopt.train.shaping.unfreezing import Unfreezing
+
+        operations.append(Unfreezing(bench))
     if structure.low_rank is not None:
         from nnopt.train.shaping.low_rank import Cutting
 

@@ -15,6 +15,7 @@ from nnopt.randomness import derive
 from nnopt.spec.structure.prune import Gradient, Magnitude, PruneSpec, RandomPrune
 from nnopt.structure.channels import ChannelGroup, Channels, find_channels, least, scores, take_out
 from nnopt.structure.layers import layers_within
+from nnopt.structure.network import load_weights
 from nnopt.structure.prune.criteria import mean_gradient
 from nnopt.train.shaping.operation import Bench
 from nnopt.train.shaping.removal import Removal
@@ -44,7 +45,7 @@ class ChannelRemoval(Removal):
         self._check(self._channels())
 
     def _channels(self) -> Channels:
-        return find_channels(self.bench.model, self.bench.data.train.inputs[:2])
+        return find_channels(self.bench.model, self.bench.data.train.first(2))
 
     def _reached(self, channels: Channels) -> list[ChannelGroup]:
         """The groups all of whose layers it may change at their outputs."""
@@ -131,9 +132,9 @@ class ChannelRemoval(Removal):
         weights = {name: parameter.detach().double() for name, parameter in model.named_parameters()}
         if isinstance(self.spec, Gradient):
             part = self.bench.data.train
-            rows = torch.randperm(len(part), generator=generator)[: self.spec.samples].to(part.inputs.device)
+            rows = torch.randperm(len(part), generator=generator)[: self.spec.samples].to(part.device)
             loss = self.bench.backward.loss_function
-            slopes = mean_gradient(model, loss, part.inputs[rows], part.targets[rows])
+            slopes = mean_gradient(model, loss, *part.gather(rows))
             products = {name: weight * slopes[name] for name, weight in weights.items()}
             return {group.name: scores(model, group, products).abs() for group in groups}
         squares = {name: weight.square() for name, weight in weights.items()}
@@ -146,7 +147,7 @@ class ChannelRemoval(Removal):
         model = self.bench.model
         if self.rewinding is not None and self.rewinding.early is not None:
             early = copy.deepcopy(model)
-            early.load_state_dict(self.rewinding.early)
+            load_weights(early, self.rewinding.early)
             take_out(early, taken)
             self.rewinding.early = {name: tensor.detach() for name, tensor in early.state_dict().items()}
         take_out(model, taken)

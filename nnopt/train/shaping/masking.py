@@ -103,9 +103,9 @@ class Masking(Removal):
 
         def gradient(samples: int) -> list[Tensor]:
             part = self.bench.data.train
-            rows = torch.randperm(len(part), generator=generator)[:samples].to(part.inputs.device)
+            rows = torch.randperm(len(part), generator=generator)[:samples].to(part.device)
             loss = self.bench.backward.loss_function
-            found = mean_gradient(self.bench.model, loss, part.inputs[rows], part.targets[rows])
+            found = mean_gradient(self.bench.model, loss, *part.gather(rows))
             return [found[name] for name in names]
 
         def movement() -> list[Tensor]:
@@ -129,9 +129,12 @@ class Masking(Removal):
         if state.average is not None:
             set_to_zero(state.average.values[: len(values)], self.kept)  # buffers come after them
         if self.bench.settings.optimizer.flat:
+            # Moments of groups of one size are not told apart: theirs fade away.
+            sizes = [value.shape for value in values]
+            bits = {size: kept for size, kept in zip(sizes, self.kept, strict=True) if sizes.count(size) == 1}
             for moment in _tensors_within(state.optimizer.state_dict()):
-                if moment.shape == values[0].shape and moment.dtype == values[0].dtype:
-                    set_to_zero([moment], self.kept)
+                if moment.shape in bits and moment.dtype == values[0].dtype:
+                    set_to_zero([moment], [bits[moment.shape]])
 
     def after_backward(self) -> None:
         """As the base class says."""

@@ -57,6 +57,8 @@ class Operation(ABC):
     reshapes: bool = False
     # Whether the network computes in another way after a change, so that torch.compile has to begin afresh.
     recompiles: bool = False
+    # Whether the network answers otherwise after a change: if so the change has a row, and bests count anew.
+    changes_answers: bool = True
     # Whether validation is measured before and after each change: not for many small ones.
     judged: bool = True
     # Indices of changes that only take note of something: they have no row, and nothing is said of them.

@@ -40,7 +40,8 @@ class Shaping:
     @property
     def told(self) -> int:
         """How many of the changes behind have a row in structure.csv."""
-        return sum(index not in self.operations[order].quiet for _, order, index in self.agenda[: self.done])
+        operations = ((self.operations[order], index) for _, order, index in self.agenda[: self.done])
+        return sum(operation.changes_answers and index not in operation.quiet for operation, index in operations)
 
     @property
     def is_over(self) -> bool:
