@@ -51,6 +51,10 @@ def compare(
     plot_tasks: Annotated[
         File, typer.Option("--plot-tasks", metavar="FILE", help="Draw performance profiles over several experiments.")
     ] = None,
+    plot_path: Annotated[
+        File,
+        typer.Option("--plot-path", metavar="FILE", help="Draw the ways of runs over the function they make small."),
+    ] = None,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -67,7 +71,7 @@ def compare(
 
     gc.disable()  # all that is read is kept to the end: looking for garbage in it costs a fifth of the time
     gates = [parse_gate(text) for text in gate or ()]
-    files = Files(html, csv, markdown, latex, curves, plot, plot_cost, plot_tasks)
+    files = Files(html, csv, markdown, latex, curves, plot, plot_cost, plot_tasks, plot_path)
     check_writable(*files.paths)
     files.check()
     named = read_named_runs(runs, runs_folder(runs_dir))

@@ -21,6 +21,7 @@ METRICS = "metrics.csv"
 STEPS = "steps.csv"
 STRUCTURE = "structure.csv"
 LAYERS = "layers.csv"
+TRAJECTORY = "trajectory.csv"
 SUMMARY_SCHEMA = 1
 
 # All that cells and separators are made of: numbers, also nan and inf.

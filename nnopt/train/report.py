@@ -7,11 +7,13 @@ from pathlib import Path
 
 from nnopt.compare.comparison import Comparison, compare
 from nnopt.compare.pictures.convergence import plot_comparison
+from nnopt.compare.pictures.paths import function_of, plot_paths
 from nnopt.compare.tables.table import write_csv, write_markdown
 from nnopt.plan import Plan
 from nnopt.store.record import RunRecord
 
 TABLE, TEXT, PICTURE = "comparison.csv", "comparison.md", "convergence.png"
+PATHS = "trajectories.png"
 
 
 def write_report(
@@ -23,4 +25,8 @@ def write_report(
     write_csv(comparison, folder / TABLE)
     write_markdown(comparison, folder / TEXT)
     plot_comparison(comparison, folder / PICTURE)
-    return comparison, [folder / TABLE, folder / TEXT, folder / PICTURE]
+    written = [folder / TABLE, folder / TEXT, folder / PICTURE]
+    if function_of(comparison.groups) is not None:
+        plot_paths(comparison, folder / PATHS)
+        written.append(folder / PATHS)
+    return comparison, written
