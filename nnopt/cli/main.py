@@ -17,6 +17,8 @@ from nnopt.cli.import_runs import import_runs
 from nnopt.cli.init import init
 from nnopt.cli.list import list_runs
 from nnopt.cli.parts import parts
+from nnopt.cli.predict import predict
+from nnopt.cli.sample import sample
 from nnopt.cli.schema import schema
 from nnopt.cli.show import show
 from nnopt.cli.sweep import sweep
@@ -59,6 +61,8 @@ app.command("compare")(compare)
 app.command("list")(list_runs)
 app.command("show")(show)
 app.command("eval")(evaluate)
+app.command("predict")(predict)
+app.command("sample")(sample)
 app.command("import")(import_runs)
 app.command("parts")(parts)
 app.command("schema")(schema)

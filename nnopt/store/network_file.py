@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from nnopt.errors import RunsFolderError
 from nnopt.store.files import write_json
+from nnopt.store.json_file import read_json
 
 NETWORK = "network.json"
 SCHEMA = 1
@@ -30,19 +30,9 @@ def read_network(folder: Path, status: str) -> dict[str, Any]:
     Raises:
         RunsFolderError: it is not there, damaged, or written by a newer nnopt.
     """
-    path = folder / NETWORK
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        ended = status in ("done", "diverged", "pruned")
-        why = "an earlier nnopt trained it: --fresh trains it again" if ended else "it is written when the run ends"
-        raise RunsFolderError(f"{folder} has no {NETWORK}; {why}") from None
-    except OSError as error:
-        raise RunsFolderError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise RunsFolderError(f"{path} is damaged: {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("after"), dict):
-        raise RunsFolderError(f"{path} is damaged: it has no account of a network")
-    if content.get("schema", SCHEMA) > SCHEMA:
-        raise RunsFolderError(f"{path} was written by a newer nnopt: update this one")
+    ended = status in ("done", "diverged", "pruned")
+    missing = "an earlier nnopt trained it: --fresh trains it again" if ended else "it is written when the run ends"
+    content = read_json(folder / NETWORK, SCHEMA, missing)
+    if not isinstance(content.get("after"), dict):
+        raise RunsFolderError(f"{folder / NETWORK} is damaged: it has no account of a network")
     return content

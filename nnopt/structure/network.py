@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -103,3 +104,18 @@ def _tensors(layer: nn.Module) -> list[tuple[str, Tensor]]:
 
 def _join(*parts: str) -> str:
     return ".".join(part for part in parts if part)
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Gives `model` these tensors by name.
+
+    Beside its tensors a state_dict of torch says of which version each module is, which no checkpoint keeps; modules
+    that ask are told their present one.
+
+    Raises:
+        RuntimeError: names or shapes are others.
+    """
+    told = model.state_dict()
+    told.clear()
+    told.update(weights)
+    model.load_state_dict(told)

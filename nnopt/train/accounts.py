@@ -78,7 +78,7 @@ def take_accounts(setup: Setup, state: TrainState, is_timed: bool = True) -> dic
     average = state.average.in_place() if state.average and state.delivered is None else contextlib.nullcontext()
     generators = generator_states(setup.device)
     with average:
-        layers = account_of_layers(network, setup.data.train.inputs[:1])
+        layers = account_of_layers(network, setup.data.train.first(1))
         found = {
             "parameters": count_parameters(network),
             "nonzero_parameters": count_nonzero(network),
@@ -94,7 +94,7 @@ def take_accounts(setup: Setup, state: TrainState, is_timed: bool = True) -> dic
 
 def _times(setup: Setup, network: nn.Module) -> dict[str, float | int]:
     size = min(setup.horizon.batch_size(0.0), setup.settings.evaluation.batch_size)
-    inputs = setup.data.train.inputs[:size]
+    inputs = setup.data.train.first(size)
     single, batch = (time_answers(network, some, setup.autocast) for some in (inputs[:1], inputs))
     return {
         "latency_seconds": single.median,

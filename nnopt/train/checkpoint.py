@@ -110,7 +110,10 @@ def _digest(value: Any, digest: Any) -> None:
     if isinstance(value, Tensor):
         data = value.detach().cpu().contiguous()
         digest.update(f"tensor {data.dtype} {tuple(data.shape)};".encode())
-        digest.update(data.reshape(-1).view(torch.uint8).numpy())
+        flat = data.reshape(-1)
+        if flat.stride(0) != 1:  # one number of any stride is contiguous, and a damaged file may hold such
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        digest.update(flat.view(torch.uint8).numpy())
     elif isinstance(value, dict):
         digest.update(f"dict {len(value)};".encode())
         for key, item in value.items():

@@ -7,14 +7,16 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import ValidationError
 
 from nnopt.errors import UsageError
-from nnopt.spec.data import DATA
+from nnopt.spec.data.union import DATA
 from nnopt.track.tracking import TRACKERS, check_installed
 from nnopt.train.devices import available_devices, cores
 from nnopt.train.energy import open_meter
@@ -46,7 +48,7 @@ def checkup(runs_dir: Path, timed: bool) -> list[Line]:
         speed = f", {product_speed(torch.device(name)) / 1e9:.0f} GFLOP/s in fp32 products" if timed else ""
         lines.append(Line("good", f"device {name}", f"{_device_name(name)}{speed}"))
         lines.append(_energy_line(name))
-    lines += [_data_line(kind) for kind in DATA.named()]
+    lines += _data_lines()
     lines += [_tracker_line(name) for name in TRACKERS]
     return [*lines, _runs_line(runs_dir)]
 
@@ -81,9 +83,14 @@ def _tracker_line(name: str) -> Line:
     return Line("good", f"track {name}", "installed")
 
 
-def _data_line(kind: str) -> Line:
-    reason = DATA.find(kind).model_validate({"kind": kind}).available()  # type: ignore[attr-defined]
-    return Line("good", f"data {kind}", "at hand") if reason is None else Line("absent", f"data {kind}", reason)
+def _data_lines() -> Iterator[Line]:
+    """Of the data sets that their kind alone names; the others are the user's own files, or made as asked."""
+    for kind, spec in DATA.named().items():
+        try:
+            reason = spec.model_validate({"kind": kind}).available()  # type: ignore[attr-defined]
+        except ValidationError:
+            continue
+        yield Line("good", f"data {kind}", "at hand") if reason is None else Line("absent", f"data {kind}", reason)
 
 
 def _runs_line(runs_dir: Path) -> Line:

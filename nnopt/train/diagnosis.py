@@ -19,7 +19,7 @@ def diagnose(session: Session) -> None:
     setup, state = session.setup, session.state
     with state.clock.account("evaluation"):
         generators = generator_states(state.device)
-        states = examine(state.model, setup.data.validation.inputs[:SAMPLES], setup.autocast)
+        states = examine(state.model, setup.data.validation.first(SAMPLES), setup.autocast)
         set_generator_states(generators, state.device)
     with state.clock.account("logging"):
         step = state.progress.step

@@ -18,6 +18,7 @@ from nnopt.train.runner import Workshop, is_finished, run_one
 from nnopt.train.setup import DataCache, build
 from nnopt.train.signals import stop_requests
 from nnopt.train.teachers import check_teachers, check_teachers_are_there
+from nnopt.train.transfer import check_source, check_sources_are_there
 
 BAD = ("failed", "diverged")
 
@@ -56,12 +57,14 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
         try:
             setup, state = build(run, cache, most_threads=options.most_threads)
             check_teachers(run, setup, state, planned, options.runs_dir, cache)
+            check_source(run, state.model, planned, options.runs_dir, cache, options.fresh)
         except UsageError as error:
             if len(plan.experiment.variants) == 1:
                 raise
             raise type(error)(f"variant {run.variant}: {error}") from None
         threads = max(threads, setup.threads)
     check_teachers_are_there(left, planned, options.runs_dir)
+    check_sources_are_there(left, planned, options.runs_dir, options.fresh)
     make_folder(options.runs_dir)
     return Checked(left, threads)
 

@@ -67,6 +67,7 @@ def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:
             setup.metrics,
             setup.settings.evaluation.batch_size,
             setup.autocast,
+            setup.test_time,
         )
 
     if state.average is None or state.delivered is not None:

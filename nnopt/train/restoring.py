@@ -14,7 +14,7 @@ from nnopt.errors import CheckpointError, RunsFolderError
 from nnopt.plan import Plan, RunSpec
 from nnopt.spec.loading import load
 from nnopt.store.record import SPEC
-from nnopt.structure.network import reform
+from nnopt.structure.network import load_weights, reform
 from nnopt.train import checkpoint
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.state import TrainState
@@ -47,7 +47,7 @@ def restore(setup: Setup, state: TrainState, folder: Path, weights: str) -> int:
         state.average = None  # the best weights are averaged ones already
         if found.get("network") is not None:
             state.delivered = reform(state.model, found["network"])
-        (state.delivered or state.model).load_state_dict(found["model"])
+        load_weights(state.delivered or state.model, found["model"])
         return int(found["step"])
     saved, _ = checkpoint.load_latest(checkpoints)
     if saved is None:
@@ -81,10 +81,27 @@ def load_network(run: RunSpec, folder: Path, weights: str, beside: Setup, cache:
 def read_file(path: Path, model: nn.Module) -> nn.Module:
     """`model` with the weights in a file, in evaluation mode; it takes no gradient.
 
+    Raises:
+        CheckpointError: as `read_weights`, or the weights are those of another model.
+    """
+    weights, network = read_weights(path)
+    if network is not None:
+        model = reform(model, network)
+    _check_names(model, weights)
+    try:
+        load_weights(model, weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"its weights are of another model: {' '.join(str(error).split())}") from error
+    return model.eval().requires_grad_(False)
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The weights in a file by name, and the network's shape where a checkpoint of nnopt records one.
+
     The file is a checkpoint of nnopt, or holds what torch.save writes of a state_dict, alone or under a usual name.
 
     Raises:
-        CheckpointError: it is missing or damaged, holds no weights, or those of another model.
+        CheckpointError: it is missing or damaged, or holds no weights.
     """
     if not path.is_file():
         raise CheckpointError("there is no such file")
@@ -92,15 +109,7 @@ def read_file(path: Path, model: nn.Module) -> nn.Module:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive raises whatever its reader stumbles over
         raise CheckpointError(f"it cannot be read as weights ({type(error).__name__})") from error
-    weights, network = _weights_in(path, content)
-    if network is not None:
-        model = reform(model, network)
-    _check_names(model, weights)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(f"its weights are of another model: {' '.join(str(error).split())}") from error
-    return model.eval().requires_grad_(False)
+    return _weights_in(path, content)
 
 
 def _weights_in(path: Path, content: Any) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

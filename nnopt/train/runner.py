@@ -8,12 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnopt.errors import CheckpointError, DiskError, DivergedError, Interrupted, NnoptError, PrunedError
+from nnopt.data.recorded import record_of
+from nnopt.errors import (
+    CheckpointError,
+    DiskError,
+    DivergedError,
+    Interrupted,
+    NnoptError,
+    PrunedError,
+    RunsFolderError,
+)
 from nnopt.plan import RunSpec
+from nnopt.store.data_file import DATA, read_data_record, write_data_record
 from nnopt.store.files import make_folder, remove_leftovers, write_json, write_whole
 from nnopt.store.lock import RunLock
 from nnopt.store.place import Place, place, set_aside
 from nnopt.store.record import SPEC, SUMMARY, SUMMARY_SCHEMA, RunRecord
+from nnopt.structure.network import load_weights
 from nnopt.track.tracker import Subject
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
@@ -31,6 +42,8 @@ from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
 from nnopt.train.summary import summarise
 from nnopt.train.teachers import check_same_teachers, teach
+from nnopt.train.trajectory import open_trajectory
+from nnopt.train.transfer import begin_from_source, in_words
 
 FINISHED = ("done", "diverged", "pruned")
 ENVIRONMENT = "environment.json"
@@ -176,17 +189,26 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
             checkpoint.put_previous_first(folder / checkpoint.FOLDER)
         if not _is_of(saved["identity"], run):
             raise CheckpointError(f"the checkpoint in {folder} is of another run ({saved['identity']['run']})")
+        _check_same_data(folder, setup)
         check_same_teachers(setup, saved.get("teachers", []))
         state.load_state_dict(saved["state"])
-    is_shaped, has_layers = state.shaping is not None, setup.settings.logging.layers
+    else:
+        begin_from_source(run, state, shop.runs_dir, shop.cache)
+    is_shaped, has_layers = setup.settings.structure.changes_network, setup.settings.logging.layers
     tables = Tables(folder, setup.metrics, is_shaped, has_layers)
     tables.begin(state.progress.step if saved is not None else None, state.shaping.told if state.shaping else 0)
     write_whole(folder / SPEC, run.as_file())
     if not (folder / ENVIRONMENT).exists():
         write_json(folder / ENVIRONMENT, describe(setup))
+    if not (folder / DATA).exists():
+        write_data_record(folder, record_of(setup.data))
     summary = summarise(run, setup, state, "running", "", _now(), None, None, accounts)
     write_json(folder / SUMMARY, {"schema": SUMMARY_SCHEMA, **summary})
     log.write(f"{'resumed at step ' + str(state.progress.step) if saved is not None else 'started'} on {setup.device}")
+    if saved is None and state.origin is not None:
+        log.write(in_words(state.origin))
+    for note in setup.data.notes:
+        log.write(note)
     for teacher in setup.teachers:
         log.write(f"learns from {', '.join(f'{key} {value}' for key, value in teacher.items())}")
     shop.listener.started(run.label, state.progress.step)
@@ -205,6 +227,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         tracking=tracking,
         log=log,
         accounts=accounts,
+        trajectory=open_trajectory(folder, setup, state, state.progress.step if saved is not None else None),
     )
 
 
@@ -227,6 +250,19 @@ def _is_of(identity: dict[str, Any], run: RunSpec) -> bool:
     same = identity["spec_hash"] == run.hash
     shorter = run.hash_without_budget is not None and identity["hash_without_budget"] == run.hash_without_budget
     return identity["seed"] == run.seed and (same or shorter)
+
+
+def _check_same_data(folder: Path, setup: Setup) -> None:
+    """Raises CheckpointError where a run began on other content than its data has now."""
+    try:
+        before = read_data_record(folder).get("sha256")
+    except RunsFolderError:  # an earlier nnopt kept none
+        return
+    if before != setup.data.content_hash:
+        raise CheckpointError(
+            f"the content of data {setup.data.name} is another than when the run began: bring that back, or begin anew "
+            "with `nnopt train --fresh`"
+        )
 
 
 def _test(session: Session, log: RunLog) -> dict[str, Any]:
@@ -253,8 +289,8 @@ def _test(session: Session, log: RunLog) -> dict[str, Any]:
             return tests
         own = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
         average, state.average = state.average, None  # the best weights are averaged ones already
-        state.model.load_state_dict(best["model"])
+        load_weights(state.model, best["model"])
         tests["best"] = {**evaluate_part(setup, state, "test").values, "step": best["step"]}
-        state.model.load_state_dict(own)
+        load_weights(state.model, own)
         state.average = average
     return tests

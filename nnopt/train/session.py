@@ -20,6 +20,7 @@ from nnopt.train.output import RunLog, StepRecorder, Tables
 from nnopt.train.setup import Setup
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
+from nnopt.train.trajectory import Trajectory
 
 # Looks at a run's seed and its metrics.csv after an evaluation: a reason to end the run as pruned, or None.
 # It crosses process borders, so it holds plain values; and it is pure, so that a resumed run ends at the same place.
@@ -43,6 +44,7 @@ class Session:
     cut: Cut | None = None
     log: RunLog | None = None
     accounts: Accounts = field(default_factory=Accounts)
+    trajectory: Trajectory | None = None
 
     def put_down(self, text: str) -> None:
         """Writes in run.log what happened to the network."""
@@ -63,6 +65,8 @@ def flush(session: Session) -> None:
     """
     state = session.state
     with state.clock.account("logging"):
+        if session.trajectory is not None:
+            session.trajectory.flush()
         session.recorder.flush(state.progress.step, state.means, state.progress)
 
 

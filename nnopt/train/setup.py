@@ -13,13 +13,17 @@ import psutil
 import torch
 from torch import nn
 
+from nnopt.data.augment.geometry import combine
+from nnopt.data.augment.transform import Chain
 from nnopt.data.batches import Order
 from nnopt.data.dataset import Dataset
+from nnopt.data.feed import Augment, Feed
 from nnopt.errors import DataError, NnoptError, UsageError
-from nnopt.losses import Loss
+from nnopt.losses.loss import Loss
 from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
 from nnopt.plan import RunSpec
 from nnopt.randomness import derive
+from nnopt.spec.data.base import DataSpec
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.identity import resolved
 from nnopt.spec.metric_names import metric_columns
@@ -30,6 +34,8 @@ from nnopt.train.averaging import build_average
 from nnopt.train.clock import Clock
 from nnopt.train.devices import autocast, check_precision, choose_threads, find_device, set_matmul_precision
 from nnopt.train.energy import open_meter
+from nnopt.train.freezing import freeze
+from nnopt.train.grouping import named_groups
 from nnopt.train.horizon import Horizon
 from nnopt.train.scaling import LossScaler
 from nnopt.train.shaping.build import build_shaping
@@ -37,6 +43,7 @@ from nnopt.train.shaping.operation import Bench
 from nnopt.train.state import TrainState
 from nnopt.train.step import Pass
 from nnopt.train.stopping import Stopping
+from nnopt.train.test_time import TestTime
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +58,10 @@ class Setup:
     loss: Loss
     metrics: tuple[str, ...]  # columns of an evaluation without prefix, the loss first
     horizon: Horizon
-    order: Order
+    feed: Feed
     backward: Pass
     autocast: Callable[[], AbstractContextManager[object]]
+    test_time: TestTime | None
 
     @property
     def forward(self) -> nn.Module:
@@ -71,6 +79,10 @@ class Setup:
         return [] if self.backward.guide is None else self.backward.guide.teachers
 
 
+# Keys of data sets that say how training samples are drawn and changed, and nothing of what they are.
+DRAWN = ("augment", "sampling")
+
+
 class DataCache:
     """Data sets on their devices, the latest few kept: runs of one experiment mostly share one.
 
@@ -86,21 +98,23 @@ class DataCache:
         self.asked = Memory()
 
     @staticmethod
-    def key(settings: RunSettings, device: torch.device) -> str:
-        """Names the data set of `settings` on `device`."""
-        return f"{resolved(settings.data)} {device}"
+    def key(data: DataSpec, device: torch.device) -> str:
+        """Names the content of `data` on `device`: how its samples are drawn and changed is no part of that."""
+        keys = {name: value for name, value in resolved(data).items() if name not in DRAWN}
+        return f"{keys} {data.drawn_for} {device}"
 
-    def get(self, settings: RunSettings, device: torch.device) -> Dataset:
-        """The data set of `settings` on `device`.
+    def get(self, settings: RunSettings, device: torch.device, seed: int) -> Dataset:
+        """The data set on `device` of the run with these settings and this seed.
 
         Raises:
             DataError: it is missing or damaged.
         """
-        key = self.key(settings, device)
+        data = settings.data.for_seed(seed)
+        key = self.key(data, device)
         if key not in self._held:
             while len(self._held) >= self.KEPT:
                 del self._held[next(iter(self._held))]
-            self._held[key] = settings.data.load().to(device)
+            self._held[key] = data.load().to(device)
         return self._held[key]
 
 
@@ -119,20 +133,23 @@ def build(
     device = find_device(settings.device)
     clock = Clock(device, meter=open_meter(device))
     check_precision(settings.strategy.precision, device)
-    data = cache.get(settings, device)
+    data = cache.get(settings, device, run.seed)
     check_batch(settings, data)
-    loss = settings.loss.build(data.task, data.outputs, device)
-    metrics = metric_columns(settings.metrics, data.task, len(data.classes))
+    sampling = settings.data.sampling
+    order = sampling.build(data, run.seed, device) if sampling else Order(run.seed, len(data.train), device)
+    loss = settings.loss.build_for(data, device)
+    metrics = metric_columns(settings.metrics, data.task, len(data.classes), data.questions)
     horizon = Horizon(settings.budget, settings.strategy, len(data.train))
     set_matmul_precision(settings.strategy.precision)
     torch.set_num_threads(1)  # initial weights are the same whatever the count
     model = build_model(settings, data, run.seed)
-    work = count_multiply_adds(model, data.train.inputs[:1].cpu()) * horizon.batch_size(0.0)
+    work = count_multiply_adds(model, data.train.first(1).cpu()) * horizon.batch_size(0.0)
     threads = threads or choose_threads(settings.strategy.threads, work, most_threads)
     torch.set_num_threads(threads)
     model = model.to(device)
     torch.manual_seed(derive(run.seed, "default"))
     model.train()
+    freeze(model, settings.model)
     parameters = parameters_of(settings, model)
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)
@@ -147,7 +164,7 @@ def build(
         plateau=settings.strategy.lr_decay.plateau(),
         stopping=Stopping(stopping) if stopping else None,
     )
-    backward = build_pass(settings, forward_of(settings, model), loss, parameters, data, context, scaler)
+    backward = build_pass(settings, forward_of(settings, model), loss, parameters, context, scaler)
     setup = Setup(
         settings=settings,
         seed=run.seed,
@@ -157,9 +174,10 @@ def build(
         loss=loss,
         metrics=metrics,
         horizon=horizon,
-        order=Order(run.seed, len(data.train), device),
+        feed=Feed(data.train, order, run.seed, augmentation(settings, data)),
         backward=backward,
         autocast=context,
+        test_time=_test_time(settings, data, loss, run.seed),
     )
     state.shaping = build_shaping(Bench(settings, run.seed, device, data, backward, state, _refitter(setup, state)))
     if state.shaping is not None:
@@ -167,10 +185,30 @@ def build(
     return setup, state
 
 
+def _test_time(settings: RunSettings, data: Dataset, loss: Loss, seed: int) -> TestTime | None:
+    """What evaluations see of changed copies: by the changes of training that leave the targets as they are."""
+    copies = settings.evaluation.test_time
+    if not copies:
+        return None
+    steps = [spec.build(data) for spec in settings.data.augment if not spec.mixes]
+    return TestTime(Chain(combine(steps)), copies, seed, loss)
+
+
+def augmentation(settings: RunSettings, data: Dataset) -> Augment | None:
+    """The random changes of training samples, None where there are none.
+
+    Raises:
+        DataError: one of them is not for such data.
+    """
+    steps = [spec.build(data) for spec in settings.data.augment or ()]
+    return Chain(combine(steps)) if steps else None
+
+
 def parameters_of(settings: RunSettings, model: nn.Module) -> Parameters:
     """The model's trainable parameters as the spec's optimizer wants them."""
-    penalised = settings.loss.penalised(model)
-    return FlatParameters(model, penalised) if settings.optimizer.flat else SeparateParameters(model, penalised)
+    kind = FlatParameters if settings.optimizer.flat else SeparateParameters
+    groups = [named.group for named in named_groups(settings.optimizer, model)]
+    return kind(model, settings.loss.penalised(model), groups)
 
 
 def forward_of(settings: RunSettings, model: nn.Module) -> nn.Module:
@@ -200,7 +238,6 @@ def build_pass(
     forward: nn.Module,
     loss: Loss,
     parameters: Parameters,
-    data: Dataset,
     context: Callable[[], AbstractContextManager[object]],
     scaler: LossScaler | None,
 ) -> Pass:
@@ -209,7 +246,6 @@ def build_pass(
         model=forward,
         loss_function=loss,
         parameters=parameters,
-        data=data.train,
         autocast=context,
         l1=settings.loss.l1,
         l2=settings.loss.l2,
@@ -233,7 +269,7 @@ def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
     try:
         model = settings.model.build(data.input_shape, outputs)
         with torch.no_grad():
-            sample = data.train.inputs[:2].cpu()
+            sample = data.train.first(2).cpu()
             found = model.eval()(sample)
     except NnoptError:
         raise
@@ -242,7 +278,9 @@ def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
         raise DataError(
             f"model {settings.model.kind} does not fit the data: data gives {data.describe_inputs()}; {reason}"
         ) from error
-    if tuple(found.shape) != (len(sample), outputs):
+    # A model of tokens answers at every place.
+    places = sample.shape if data.task == "language" else sample.shape[:1]
+    if tuple(found.shape) != (*places, outputs):
         raise DataError(
             f"model {settings.model.kind} gives {list(found.shape[1:])} outputs a sample; "
             f"loss {settings.loss.kind} on this data needs {outputs}"
@@ -279,7 +317,7 @@ def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) ->
     if single is None:
         return
     try:
-        copy.deepcopy(model).train()(data.train.inputs[:1].cpu())
+        copy.deepcopy(model).train()(data.train.first(1).cpu())
     except ValueError as error:
         raise DataError(
             f"strategy.batch_size: {size} of {samples} samples leaves "

@@ -11,6 +11,7 @@ from torch import nn
 from nnopt.data.batches import Position
 from nnopt.optim.optimizer import Optimizer
 from nnopt.schedules import Plateau
+from nnopt.structure.network import load_weights
 from nnopt.train.averaging import Average
 from nnopt.train.clock import Clock
 from nnopt.train.scaling import LossScaler
@@ -81,6 +82,7 @@ class TrainState:
     position: Position = field(default_factory=Position)
     means: Means = field(default_factory=Means)
     progress: Progress = field(default_factory=Progress)
+    origin: dict[str, Any] | None = None  # what it began with, where that were trained weights: as in summary.json
 
     def state_dict(self) -> dict[str, Any]:
         """The state as tensors, numbers, texts, lists and dicts."""
@@ -94,13 +96,14 @@ class TrainState:
             "seconds": dict(self.clock.seconds),
             "energy": self.clock.meter.state_dict(),
             "generators": generator_states(self.device),
+            **({} if self.origin is None else {"origin": self.origin}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
         if self.shaping is not None:
             self.shaping.load_state_dict(state["shaping"])
-        self.model.load_state_dict(state["model"])
+        load_weights(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._parts().items():
             if name != "shaping":
@@ -111,6 +114,7 @@ class TrainState:
         self.clock.seconds.update(state["seconds"])
         self.clock.meter.load_state_dict(state.get("energy"))
         set_generator_states(state["generators"], self.device)
+        self.origin = state.get("origin")
         if self.shaping is not None:
             self.shaping.restored()
 

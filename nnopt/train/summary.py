@@ -6,11 +6,14 @@ import datetime
 import math
 from typing import Any
 
+from nnopt.data.dataset import Dataset
 from nnopt.plan import RunSpec
 from nnopt.spec.averages import Swa
 from nnopt.structure.network import count_parameters
 from nnopt.train.accounts import Accounts
 from nnopt.train.environment import machine
+from nnopt.train.freezing import count_frozen
+from nnopt.train.grouping import named_groups
 from nnopt.train.setup import Setup
 from nnopt.train.state import Row, TrainState
 
@@ -40,7 +43,7 @@ def summarise(
         "spec": run.settings_as_keys(),
         "spec_hash": run.hash,
         "hash_without_budget": run.hash_without_budget,
-        "task": run.settings.data.task,
+        "task": run.settings.data.asks,
         "select": run.settings.select,
         "started": started,
         "ended": None if status == "running" else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -65,7 +68,7 @@ def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
         "steps": progress.step,
         "samples": progress.samples,
         "epochs": progress.samples / len(setup.data.train),
-        **({} if state.shaping is None else {"final_step": progress.final_step}),
+        **({"final_step": progress.final_step} if run.settings.structure.changes_network else {}),
         "gradient_evaluations": progress.gradient_evaluations,
         "memory_peak_bytes": progress.memory_peak_bytes,
         "diagnosis": list(progress.diagnosis.values()),
@@ -81,10 +84,31 @@ def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
         "data": {
             "name": setup.data.name,
             "sha256": setup.data.content_hash,
-            "classes": list(setup.data.classes),
+            "classes": class_names(setup.data),
+            "rows": {name: len(getattr(setup.data, name)) for name in ("train", "validation", "test")},
         },
+        **_transfer(setup, state),
         "bits_promised": promised,
         "bits_reason": why_not,
+    }
+
+
+def class_names(data: Dataset) -> list[str]:
+    """What summary.json calls the classes or labels; a vocabulary is in data.json alone."""
+    return [] if data.task == "language" else list(data.classes)
+
+
+def _transfer(setup: Setup, state: TrainState) -> dict[str, Any]:
+    """What the network began with, how many of its parameters are frozen now, and groups of the others."""
+    model, settings = state.model, setup.settings
+    return {
+        **({} if state.origin is None else {"init_from": state.origin}),
+        **({"frozen_parameters": count_frozen(model)} if settings.model.freeze else {}),
+        **(
+            {"groups": [named.record() for named in named_groups(settings.optimizer, model)]}
+            if settings.optimizer.groups
+            else {}
+        ),
     }
 
 
