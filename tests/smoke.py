@@ -34,6 +34,14 @@ def missing_data(config: Path) -> str | None:
     return next((reason for settings in variants if (reason := settings.data.available())), None)
 
 
+def trained_before(config: Path) -> list[Path]:
+    """The files beside this one whose runs its networks begin with."""
+    own = load(config)
+    named = {source.name_for(0).split("/")[0] for settings in own.variants.values() for source in settings.sources}
+    named -= {own.name, *own.variants}
+    return [path for path in sorted(config.parent.glob("*.yaml")) if load(path).name in named] if named else []
+
+
 def main() -> int:
     """Trains each file; 1 where one fails."""
     failed, passed_over = [], []
@@ -46,6 +54,8 @@ def main() -> int:
                 passed_over.append(name)
                 continue
             start = time.perf_counter()
+            for other in trained_before(config):
+                CliRunner().invoke(app, [*smoke_command(other), "--runs-dir", runs, "--quiet"])
             done = CliRunner().invoke(app, [*smoke_command(config), "--runs-dir", runs, "--quiet"])
             state = "ok" if done.exit_code == 0 else f"FAILED (exit {done.exit_code})"
             print(f"{state:12} {name} in {time.perf_counter() - start:.1f} s")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas
 import pytest
 from command_line import Ended
-from smoke import CONFIGS, missing_data, smoke_command
+from smoke import CONFIGS, missing_data, smoke_command, trained_before
 
 from nnopt.spec.loading import load
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 # `make smoke` trains them as well.
 SLOW = {
-    *("cifar10_resnet", "mnist_precision"),
+    *("cifar10_flips", "cifar10_resnet", "mnist_precision", "mnist_transfer", "tinyshakespeare"),
     *("mnist_channels", "mnist_int8", "mnist_pruning_cnn"),
 }
 
@@ -28,9 +28,12 @@ SLOW = {
         for path in sorted(CONFIGS.rglob("*.yaml"))
     ],
 )
-def test_a_config_trains(config: Path, cli: Callable[..., Ended], runs: Path) -> None:
+def test_a_config_trains(config: Path, cli: Callable[..., Ended], runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CONFIGS.parent)  # paths of small files beside the configs are relative to it
     if reason := missing_data(config):
         pytest.skip(reason)
+    for other in trained_before(config):
+        cli(*smoke_command(other), "--quiet")
     cli(*smoke_command(config), "--quiet")
     experiment = load(config)
     table = pandas.read_csv(runs / experiment.name / "comparison.csv")

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from command_line import Ended
+from own_files import write_folders, write_hugging_face, write_npy, write_npz
 
 from nnopt.spec.base import KindSpec
-from nnopt.spec.data import DataSpec
+from nnopt.spec.data.base import DataSpec
 from nnopt.spec.lr_decay import LrDecaySpec
 from nnopt.spec.merge import merge
 from nnopt.spec.parts import UNIONS
@@ -63,6 +65,55 @@ def quantised(**keys: Any) -> dict[str, Any]:
     return {"structure": {"quantise": keys}, "optimizer": {"lr": 0.5}}
 
 
+def made_up(problem: str) -> dict[str, Any]:
+    """The change that makes rows up."""
+    return {"data": {"kind": "synthetic", "problem": {"kind": problem, "rows": 200}}, "strategy": {"batch_size": 32}}
+
+
+def downhill(function: str, lr: float = 0.01, **keys: Any) -> dict[str, Any]:
+    """The change that makes a function small."""
+    return {
+        "data": {"kind": "function", "function": {"kind": function, **keys}},
+        "model": {"kind": "point", "start": [0.5, 1.5]},
+        "loss": {"kind": "objective"},
+        "strategy": {"batch_size": 1},
+        "optimizer": {"lr": lr},
+    }
+
+
+def augmented(kind: str, **keys: Any) -> dict[str, Any]:
+    """The change that changes samples, with a rate at which 30 steps suffice."""
+    return {"data": {"augment": [{"kind": kind, **keys}]}, "optimizer": {"lr": 0.5}}
+
+
+def on_text(model: str, **keys: Any) -> dict[str, Any]:
+    """The change that takes text, and a model of it."""
+    readme = Path(__file__).parent.parent / "README.md"
+    return {
+        "data": {"kind": "text", "path": str(readme), "context": 16},
+        "model": {"kind": model, "width": 16, **keys},
+        "optimizer": {"kind": "adam", "lr": 0.01},
+    }
+
+
+TEXT_MASKED = merge(on_text("lstm"), {"data": {"augment": [{"kind": "token_masking"}]}})
+WINE = Path(__file__).parent.parent / "configs" / "data" / "wine.csv"
+
+
+def table(kind: str = "csv", path: str = str(WINE), **keys: Any) -> dict[str, Any]:
+    """The change that takes a table of wines."""
+    data = {"kind": kind, "path": path, "target": "grape", **keys}
+    return {"data": data, "strategy": {"batch_size": 16}}
+
+
+# What rows of `data` find in the working directory.
+OWN_FILES: dict[str, Callable[[], object]] = {
+    "parquet": lambda: pandas.read_csv(WINE).to_parquet("wine.parquet"),
+    "images": lambda: write_folders(Path("images")),
+    "npz": lambda: write_npz(Path("digits.npz")),
+    "npy": lambda: write_npy(Path()),
+    "huggingface": lambda: write_hugging_face(Path("saved")),
+}
 ENLARGED = {"data": {"kind": "enlarged:EnlargedDigits"}, "optimizer": {"kind": "adam", "lr": 0.003}}
 REAL_VALUED = {"data": {"kind": "diabetes"}, "optimizer": {"lr": 0.05}}
 IMAGES = {"strategy": {"batch_size": 500}, "model": {"hidden": [8]}, "optimizer": {"kind": "adam", "lr": 0.01}}
@@ -93,10 +144,22 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "lenet": ENLARGED,
         "nin": {"model": {"blocks": {"channels": 8, "depth": 1}, "norm": "batch"}, "optimizer": {"lr": 2.0}},
         "resnet": {"model": {"kind": "resnet", "depth": 8, "width": 4}},
+        "torchvision": merge(ENLARGED, {
+            "model": {"name": "squeezenet1_1"}, "optimizer": {"lr": 0.001}, "strategy": {"batch_size": 32},
+        }),
+        "timm": {"model": {"name": "test_resnet"}, "optimizer": {"kind": "adam", "lr": 0.003}},
+        "point": downhill("quadratic", condition=3),
+        "transformer": on_text("transformer", layers=1, heads=2, positions="rotary", norm="rms", dropout=0.1),
+        "lstm": on_text("lstm"),
+    },
+    "sampling": {
+        "balanced": {"data": {"imbalance": {"8": 0.2}, "sampling": {"kind": "balanced", "power": 0.5}}},
     },
     "loss": {
         "mse": {"loss": {"l1": 1e-5}},
         "mae": REAL_VALUED,
+        "objective": downhill("quadratic", condition=3),
+        "multitask": table(task="multitask", target=["grape", "alcohol"], categorical=["grape"]),
         "huber": REAL_VALUED,
         "cross_entropy": {"loss": {"label_smoothing": 0.1, "class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 1]}},
         "bce": {"data": {"kind": "breast_cancer"}, "loss": {"kind": "bce", "l2": 1e-3}},
@@ -141,9 +204,53 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "breast_cancer": {},
         "diabetes": {"loss": {"kind": "mse"}},
         "wine": {"strategy": {"batch_size": 16}},
+        "text": on_text("lstm"),
+        "csv": table(),
+        "parquet": table("parquet", "wine.parquet"),
+        "sklearn": {"data": {"name": "iris"}, "strategy": {"batch_size": 16}},
+        "synthetic": made_up("spirals"),
+        "function": merge(downhill("quadratic"), {"data": {"noise": 0.1, "rows": 8}}),
         "mnist": IMAGES,
         "fashion_mnist": IMAGES,
         "cifar10": merge(IMAGES, {"data": {"kind": "cifar10", "normalise": "standard"}}),
+        "images": {"data": {"path": "images", "size": 8, "channels": 1}},
+        "npz": {"data": {"path": "digits.npz"}},
+        "npy": {"data": {"path": "images.npy", "targets": "labels.npy", "in_memory": False, "workers": 1}},
+        "huggingface": {"data": {"path": "saved"}},
+    },
+    "augment": {
+        "horizontal_flip": augmented("horizontal_flip", share=0.2),
+        "vertical_flip": augmented("vertical_flip", share=0.2),
+        "rotation": augmented("rotation", degrees=20, fill="edge"),
+        "scaling": augmented("scaling"),
+        "translation": augmented("translation", share=0.8),
+        "shear": augmented("shear", fill="mirror"),
+        "crop": augmented("crop", padding=1),
+        "colour_jitter": augmented("colour_jitter", brightness=0.3, contrast=0.3),
+        "noise": augmented("noise", std=0.2),
+        "blur": augmented("blur"),
+        "cutout": augmented("cutout", size=3),
+        "mixup": augmented("mixup", alpha=0.4),
+        "cutmix": augmented("cutmix"),
+        "randaugment": augmented("randaugment", strength=5),
+        "token_masking": TEXT_MASKED,
+    },
+    "problem": {
+        "linear": made_up("linear") | {"loss": {"kind": "mse"}},
+        "logistic": made_up("logistic"),
+        "spirals": made_up("spirals"),
+    },
+    "function": {
+        "quadratic": downhill("quadratic", turned=True),
+        "rosenbrock": downhill("rosenbrock", lr=1e-3),
+        "beale": downhill("beale"),
+        "himmelblau": downhill("himmelblau"),
+        "rastrigin": downhill("rastrigin", lr=1e-3),
+    },
+    "split": {
+        "random": table(split={"kind": "random"}),
+        "time": table(split={"kind": "time", "column": "ash"}),
+        "group": table(split={"kind": "group", "column": "ash"}),
     },
     "sampler": {
         "grid": searched(),
@@ -157,8 +264,19 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "median": searched(prune={"startup_trials": 1, "warmup": 0}, at_once=1),
     },
 }  # fmt: skip
-# Union -> where it stands below `structure`; the rows of these say the kind themselves.
-STRUCTURES = {"prune": ("prune",), "prune_schedule": ("prune", "schedule"), "quantise": ("quantise",)}
+# Union -> where it stands in a spec, where that is not the union's own name.
+PLACES: dict[str, tuple[str | int, ...]] = {
+    "lr_decay": ("strategy", "lr_decay"),
+    "average": ("strategy", "average"),
+    "prune": ("structure", "prune"),
+    "prune_schedule": ("structure", "prune", "schedule"),
+    "quantise": ("structure", "quantise"),
+    "problem": ("data", "problem"),
+    "function": ("data", "function"),
+    "augment": ("data", "augment", 0),
+    "split": ("data", "split"),
+    "sampling": ("data", "sampling"),
+}
 SEARCHES = {"sampler": "sampler", "pruner": "prune"}  # union -> key of `search`
 ROWS = [(union, name) for union, rows in TABLE.items() if union not in SEARCHES for name in rows]
 SEARCH_ROWS = [(union, name) for union in SEARCHES for name in TABLE[union]]
@@ -171,15 +289,15 @@ def test_the_table_has_a_row_for_every_part_and_no_other() -> None:
 
 def own_keys(union: str, name: str) -> dict[str, Any]:
     """The change that takes the part itself, where the row does not say it."""
-    if union == "lr_decay":
-        return {"strategy": {"lr_decay": {"kind": name}}}
-    if union == "average":
-        return {"strategy": {"average": {"kind": name}}}
-    if union in STRUCTURES:
-        return {}
     if union in SEARCHES:
         return {"search": {SEARCHES[union]: {"kind": name}}}
-    return {union: {"kind": name}}
+    place = PLACES.get(union, (union,))
+    if place[0] in ("structure", "data") and union != "data":
+        return {}
+    keys: dict[str, Any] = {"kind": name}
+    for key in reversed(place):
+        keys = {str(key): keys}
+    return keys
 
 
 def spec_of(union: str, name: str) -> dict[str, Any]:
@@ -192,10 +310,10 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def skip_without_data(part: type[KindSpec], name: str) -> None:
+def skip_without_data(part: type[KindSpec], keys: dict[str, Any]) -> None:
     """Passes over a data set that is not at hand, and says so."""
     assert issubclass(part, DataSpec)
-    if reason := part.model_validate({"kind": name}).available():
+    if reason := part.model_validate(keys).available():
         pytest.skip(reason)
 
 
@@ -205,7 +323,8 @@ def test_a_part_trains_and_lowers_the_loss(
 ) -> None:
     part = UNIONS[union].find(name)
     if union == "data":
-        skip_without_data(part, name)
+        OWN_FILES.get(name, lambda: None)()
+        skip_without_data(part, spec_of(union, name)["data"])
     cli("train", write_spec(spec_of(union, name)), "--quiet")
     (folder,) = (path.parent for path in runs.glob("small/*/seed-0/summary.json"))
     summary = json.loads((folder / "summary.json").read_text())
@@ -228,11 +347,8 @@ def test_a_part_trains_and_lowers_the_loss(
 
 def used_part(spec: dict[str, Any], union: str) -> dict[str, Any]:
     """The keys of the part in a resolved spec."""
-    found = spec["strategy"] if union in ("lr_decay", "average") else spec
-    if union not in STRUCTURES:
-        return dict(found[union])
-    found = spec["structure"]
-    for key in STRUCTURES[union]:
+    found: Any = spec
+    for key in PLACES.get(union, (union,)):
         found = found[key]
     return dict(found)
 

@@ -63,7 +63,8 @@ def _print(rows: Sequence[dict[str, Any]], runs: int, folder: Path) -> None:
     """The table, and how much there is in all."""
     from rich.table import Table
 
-    from nnopt.compare.text import show_bytes, show_quantity
+    from nnopt.compare.spread import Spread
+    from nnopt.compare.text import show_bytes, show_quantity, show_spread
 
     table = Table(box=None, pad_edge=False)
     for title, justify in (("run", "left"), ("status", "left"), ("epochs", "right"), ("seconds", "right")):
@@ -71,7 +72,7 @@ def _print(rows: Sequence[dict[str, Any]], runs: int, folder: Path) -> None:
     table.add_column("last", overflow="fold")
     table.add_column("disk", justify="right", no_wrap=True)
     for row in rows:
-        last = "" if row["last"] is None else f"{row['metric']} {row['last']:.4f}"
+        last = "" if row["last"] is None else f"{row['metric']} {show_spread(Spread.of([row['last']]))}"
         epochs = "" if row["epochs"] is None else f"{row['epochs']:g}"
         table.add_row(
             row["run"],

@@ -39,6 +39,7 @@ def parts(
         )
         return
     from rich.table import Table
+    from rich.text import Text
 
     console = output()
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -47,11 +48,11 @@ def parts(
     for union, kinds in unions.items():
         table.add_row(f"[bold]{union}", "")
         for part, spec in kinds.named().items():
-            table.add_row(f"  {part}", first_line(spec))
+            table.add_row(f"  {part}", Text(first_line(spec)))
     if kind is None:
         table.add_row("[bold]mappings", "")
         for name_of, mapping in MAPPINGS.items():
-            table.add_row(f"  {name_of}", first_line(mapping))
+            table.add_row(f"  {name_of}", Text(first_line(mapping)))
     console.print(table)
     console.print("`nnopt parts KIND NAME` prints the keys of one.", highlight=False)
 

@@ -92,6 +92,8 @@ def _table(record: Any) -> Any:
         )
         add("samples/s", _or_nothing(show_quantity, summary.get("samples_per_second")))
         add("peak memory", _or_nothing(show_bytes, summary.get("memory_peak_bytes")))
+        for name, text in _transfer_rows(summary):
+            add(name, text)
         for teacher in summary.get("teachers") or []:
             add("teacher", _teacher(teacher))
         for name, text in _network_rows(summary):
@@ -139,6 +141,20 @@ def _search_rows(record: Any) -> list[tuple[str, str]]:
         ("trial", f"{record.trial}{''.join(of)} of {record.variant}, in the search of {record.experiment}"),
         ("setting", ", ".join(f"{key} {show_value(setting, key)}" for key in setting)),
     ]
+
+
+def _transfer_rows(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The weights that it began with, what of it is frozen, and parameters with rates of their own."""
+    from nnopt.spec.parameter_groups import group_in_words
+
+    origin = summary.get("init_from")
+    if origin:
+        head = f"; the last layer, {origin['new_head']}, new" if "new_head" in origin else ""
+        yield "begins with", f"{_teacher(origin)}: {len(origin['taken'])} tensors, {len(origin['left'])} drawn{head}"
+    if summary.get("frozen_parameters"):
+        yield "frozen", f"{summary['frozen_parameters']:,} parameters"
+    for group in summary.get("groups") or []:
+        yield "group", group_in_words(group)
 
 
 def _teacher(record: dict[str, Any]) -> str:

@@ -27,6 +27,13 @@ class EvaluationSpec(Spec):
     )
     target: Target | None = Field(None, description="value whose moment of reaching is recorded")
     batch_size: int = Field(1000, gt=0, description="samples a forward pass")
+    test_time: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="changed copies of each validation and test sample, drawn by data.augment without its mixtures: "
+        "judged is the mean of the probabilities, or values, for the sample and its copies",
+    )
 
 
 class CheckpointSpec(Spec):

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, WrapValidator, field_validator, model_validator
 
-from nnopt.errors import UsageError
+from nnopt.errors import DataError, UsageError
 from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, show
-from nnopt.spec.data import DATA, DataSpec
+from nnopt.spec.data.base import DataSpec
+from nnopt.spec.data.union import DATA
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
-from nnopt.spec.losses import LOSSES, LossSpec
+from nnopt.spec.losses import LOSSES, LossSpec, Multitask
 from nnopt.spec.lr_decay import Plateau
-from nnopt.spec.metric_names import Task, default_metrics, parse_column, parse_metric
+from nnopt.spec.metric_names import Metric, default_metrics, parse_column, parse_metric
 from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
@@ -25,13 +26,14 @@ from nnopt.spec.strategy import StrategySpec
 from nnopt.spec.structure.distill import circle
 from nnopt.spec.structure.structure import StructureSpec
 from nnopt.spec.timing import Budget
+from nnopt.spec.transfer import SourceSpec
 from nnopt.spec.tuned import TunedSpec, check_ranges
 from nnopt.spec.yaml_reader import Path_
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 DEVICE = re.compile(r"[a-z]+(:[0-9]+)?")
 RESERVED = {
-    *("comparison.csv", "comparison.md", "convergence.png"),
+    *("comparison.csv", "comparison.md", "convergence.png", "trajectories.png"),
     *("study.db", "search.json", "trials.csv", "search.csv", "search.md", "search.png"),
     *("sensitivity.csv", "importance.csv", "expected_best.csv"),
     *("tune-lr.csv", "tune-lr.png", "tune-batch-size.csv", "tune-batch-size.png"),
@@ -68,18 +70,25 @@ class RunSettings(Spec):
     @property
     def horizon_free(self) -> bool:
         """Whether the first steps are the same whatever the budget, so that a larger one can go on from them."""
-        return self.strategy.horizon_free and not self.structure.changes_network
+        in_shares = any(unfrozen.at.share for unfrozen in self.model.unfreeze)
+        return self.strategy.horizon_free and not self.structure.changes_network and not in_shares
+
+    @property
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """The trained weights that a run needs: of its teachers, and those that it begins with."""
+        teachers = self.structure.distill.teachers if self.structure.distill is not None else ()
+        return teachers if self.model.init_from is None else (*teachers, self.model.init_from)
 
     @property
     def select(self) -> str:
         """The column of metrics.csv that names the best weights."""
-        usual = "val_accuracy" if self.data.task == "classification" else "val_loss"
+        usual = "val_accuracy" if self.data.asks == "classification" else "val_loss"
         return self.evaluation.select or usual
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics that every evaluation computes besides the loss, those asked for anywhere included."""
-        names = list(self.evaluation.metrics or default_metrics(self.data.task))
+        names = list(self.evaluation.metrics or default_metrics(self.data.asks))
         for _, column in self._columns_used():
             name = column.removeprefix("val_")
             if column.startswith("val_") and name != "loss" and name not in names:
@@ -107,13 +116,88 @@ class RunSettings(Spec):
     @model_validator(mode="after")
     def _metrics_exist(self) -> RunSettings:
         for index, name in enumerate(self.evaluation.metrics):
-            _check(lambda name=name: parse_metric(name, self.data.task), ("evaluation", "metrics", index))  # type: ignore[misc]
+            _check(lambda name=name: self._metric(name), ("evaluation", "metrics", index))  # type: ignore[misc]
         for key, column in self._columns_used():
             if column not in TRAINING_COLUMNS:
-                _check(lambda column=column: _validation_metric(column, self.data.task), key)  # type: ignore[misc]
+                _check(lambda column=column: self._validation_metric(column), key)  # type: ignore[misc]
         target = self.evaluation.target
         if target and target.metric not in TRAINING_COLUMNS:
-            _check_reachable(target.metric, target.value, self.data.task)
+            _check_reachable(target.metric, target.value, self.data)
+        return self
+
+    def _metric(self, name: str) -> Metric:
+        """The metric that `name` stands for.
+
+        Raises:
+            UsageError: as parse_metric, or one of probabilities where the loss gives none.
+        """
+        metric = parse_metric(name, self.data.asks, questions=self.data.questions)
+        if metric.of_probabilities and self.loss.answers == "values":
+            raise UsageError(
+                f"metric '{name}' needs probabilities, which loss {self.loss.kind} does not give: take cross_entropy "
+                "or bce"
+            )
+        return metric
+
+    def _validation_metric(self, column: str) -> None:
+        """Refuses a column that no evaluation fills.
+
+        Raises:
+            UsageError: as parse_column and _metric, or a metric of the training or the test data.
+        """
+        part, metric = parse_column(column, self.data.asks, questions=self.data.questions)
+        self._metric(metric.name)
+        if part != "val":
+            known = ", ".join(TRAINING_COLUMNS)
+            raise UsageError(f"'{column}' is measured at no evaluation: take val_{metric.name}, or one of {known}")
+
+    @model_validator(mode="after")
+    def _questions_are_known(self) -> RunSettings:
+        if self.data.questions and isinstance(self.loss, Multitask):
+            try:
+                self.loss.check_names([*self.data.questions])
+            except DataError as error:
+                raise mistake_at(("loss", "weights"), str(error).removeprefix("loss.weights: ")) from None
+        if self.structure.distill is not None and self.loss.answers == "questions":
+            raise mistake_at(
+                ("structure", "distill"), "teachers are asked one question, and loss multitask answers several"
+            )
+        if self.structure.distill is not None and self.data.asks == "function":
+            raise mistake_at(
+                ("structure", "distill"), "teachers are asked about samples, and data function has none: leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_can_be_drawn(self) -> RunSettings:
+        if self.evaluation.test_time and all(change.mixes for change in self.data.augment):
+            raise mistake_at(
+                ("evaluation", "test_time"),
+                "copies of a sample are drawn by data.augment, which has no change that leaves targets as they are: "
+                "name one there, such as horizontal_flip, or leave test_time out",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _model_reads_the_data(self) -> RunSettings:
+        gives = "tokens" if self.data.asks == "language" else "values"
+        if self.model.reads != gives:
+            why = {
+                "tokens": "reads numbers, and this data gives tokens: take transformer or lstm",
+                "values": "reads tokens: take data text, or another model",
+            }[gives]
+            raise mistake_at(("model", "kind"), f"model {self.model.kind} {why}")
+        if self.model.kind == "point" and self.data.asks != "function":
+            raise mistake_at(
+                ("model", "kind"), "model point answers every sample alike: take data function, or another model"
+            )
+        prune = self.structure.prune
+        if gives == "tokens" and prune is not None and prune.granularity == "channels":
+            raise mistake_at(
+                ("structure", "prune", "granularity"),
+                f"channels cannot be taken out of a {self.model.kind}, whose heads and gates belong together: "
+                "take weights, or structure.low_rank",
+            )
         return self
 
     @model_validator(mode="after")
@@ -130,6 +214,17 @@ class RunSettings(Spec):
                 f"optimizer {self.optimizer.kind} searches along a line, which fp16's loss scaling upsets: "
                 "use bf16 or fp32",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _unfreezes_within_the_budget(self) -> RunSettings:
+        for place, unfrozen in enumerate(self.model.unfreeze):
+            for unit in ("steps", "epochs"):
+                at, budget = getattr(unfrozen.at, unit), getattr(self.budget, unit)
+                if at is not None and budget is not None and at >= budget:
+                    raise mistake_at(
+                        ("model", "unfreeze", place, "at", unit), f"{at:g} does not lie within the budget of {budget:g}"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -159,18 +254,6 @@ class RunSettings(Spec):
         return self
 
 
-def _validation_metric(column: str, task: Task) -> None:
-    """Refuses a column that no evaluation fills.
-
-    Raises:
-        UsageError: as parse_column, or a metric of the training or the test data.
-    """
-    part, metric = parse_column(column, task)
-    if part != "val":
-        known = ", ".join(TRAINING_COLUMNS)
-        raise UsageError(f"'{column}' is measured at no evaluation: take val_{metric.name}, or one of {known}")
-
-
 def _check(parse: Callable[[], object], key: Path_) -> None:
     """Places what `parse` finds wrong at `key`."""
     try:
@@ -179,9 +262,9 @@ def _check(parse: Callable[[], object], key: Path_) -> None:
         raise mistake_at(key, str(error)) from None
 
 
-def _check_reachable(column: str, value: float, task: Task) -> None:
+def _check_reachable(column: str, value: float, data: DataSpec) -> None:
     """Refuses a target that lies outside the metric's range, such as an accuracy of 97."""
-    _, metric = parse_column(column, task)
+    _, metric = parse_column(column, data.asks, questions=data.questions)
     if metric.lowest <= value <= metric.highest:
         return
     hint = f"; for {value:g} % write {value / 100:g}" if metric.highest == 1 and value > 1 else ""
@@ -242,20 +325,15 @@ class ExperimentSpec(Spec):
     def _nobody_teaches_himself(self) -> ExperimentSpec:
         names = circle(
             {
-                name: [
-                    found[0]
-                    for teacher in (settings.structure.distill.teachers if settings.structure.distill else ())
-                    if (found := teacher.of_file(self.name, self.variants))
-                ]
+                name: [found[0] for source in settings.sources if (found := source.of_file(self.name, self.variants))]
                 for name, settings in self.variants.items()
             }
         )
         if names:
             way = ", which learns from ".join([*names, names[0]])
-            raise mistake_at(
-                ("variants", names[0], "structure", "distill", "teachers"),
-                f"{way}: none of them can be trained first",
-            )
+            begins = self.variants[names[0]].structure.distill is None
+            key = ("model", "init_from") if begins else ("structure", "distill", "teachers")
+            raise mistake_at(("variants", names[0], *key), f"{way}: none of them can be trained first")
         return self
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from nnopt.spec.base import Items, Kinds, KindSpec
+from nnopt.spec.backbones import Timm, Torchvision
+from nnopt.spec.base import Items, Kinds
+from nnopt.spec.model_base import ModelSpec
 from nnopt.spec.model_shapes import (
     Activation,
     CnnBlock,
@@ -21,6 +22,10 @@ from nnopt.spec.model_shapes import (
     Width,
     list_or,
 )
+from nnopt.spec.point import Point
+from nnopt.spec.text_models import Lstm, Transformer
+
+__all__ = ["MODELS", "ModelSpec"]
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,20 +45,6 @@ Init = Literal[
 Hidden = Annotated[Items[Width] | MlpShape, list_or(MlpShape, Items[Width])]
 
 INIT_HELP = "initial weights; default is torch's own, biases are 0 for all others"
-
-
-class ModelSpec(KindSpec):
-    """A network from inputs to outputs."""
-
-    @abstractmethod
-    def build(self, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
-        """The model on the CPU, for inputs [n, *input_shape], with outputs [n, outputs].
-
-        Its random initial weights come from torch's default generator.
-
-        Raises:
-            DataError: a model that does not fit these inputs, in words.
-        """
 
 
 class Linear(ModelSpec):
@@ -265,4 +256,4 @@ def _widths(hidden: tuple[int, ...] | MlpShape) -> tuple[int, ...]:
     return hidden.widths() if isinstance(hidden, MlpShape) else hidden
 
 
-MODELS = Kinds("model", ModelSpec, (Linear, Mlp, Cnn, Lenet, Nin, Resnet))
+MODELS = Kinds("model", ModelSpec, (Linear, Mlp, Cnn, Lenet, Nin, Resnet, Torchvision, Timm, Point, Transformer, Lstm))

@@ -11,7 +11,11 @@ from pydantic.fields import FieldInfo
 from nnopt.errors import UsageError
 from nnopt.spec.averages import AVERAGES
 from nnopt.spec.base import Kinds, KindSpec, Spec
-from nnopt.spec.data import DATA
+from nnopt.spec.data.augment import AUGMENTS
+from nnopt.spec.data.sampling import SAMPLINGS
+from nnopt.spec.data.splits import SPLITS
+from nnopt.spec.data.synthetic import LANDSCAPES, PROBLEMS
+from nnopt.spec.data.union import DATA
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.spec.losses import LOSSES
@@ -20,6 +24,7 @@ from nnopt.spec.model_shapes import CnnBlock, CnnShape, MlpShape, NinBlockSpec, 
 from nnopt.spec.models import MODELS
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.parameter_groups import ParameterGroupSpec
 from nnopt.spec.search.domains import Choice, IntRange, LinearRange, LogRange
 from nnopt.spec.search.pruners import PRUNERS
 from nnopt.spec.search.samplers import SAMPLERS
@@ -31,10 +36,16 @@ from nnopt.spec.structure.prune import PRUNE_SCHEDULES, PRUNERS_OF_STRUCTURE, Re
 from nnopt.spec.structure.quantise import QUANTISERS
 from nnopt.spec.structure.structure import StructureSpec
 from nnopt.spec.timing import Budget
+from nnopt.spec.transfer import InitFromSpec, Moment, UnfreezeSpec
 from nnopt.spec.tuned import TunedSpec
 
 UNIONS: dict[str, Kinds] = {
     "data": DATA,
+    "split": SPLITS,
+    "augment": AUGMENTS,
+    "sampling": SAMPLINGS,
+    "problem": PROBLEMS,
+    "function": LANDSCAPES,
     "model": MODELS,
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
@@ -53,6 +64,10 @@ MAPPINGS: dict[str, type[Spec]] = {
     "blocks": CnnShape,
     "nin_block": NinBlockSpec,
     "nin_blocks": NinShape,
+    "init_from": InitFromSpec,
+    "unfreeze": UnfreezeSpec,
+    "moment": Moment,
+    "group": ParameterGroupSpec,
     "strategy": StrategySpec,
     "structure": StructureSpec,
     "low_rank": LowRankSpec,

@@ -88,7 +88,7 @@ def test_an_unknown_key_of_a_variant_gives_the_nearest(refusal: Refusal) -> None
     (line,) = refusal("lr: 0.5", "momentun: 0.5")
     assert line.startswith(
         "spec.yaml:20: variants.fast.optimizer.momentun: unknown key 'momentun'; did you mean 'momentum'?; "
-        "the keys of sgd are kind, lr, momentum, nesterov, weight_decay"
+        "the keys of sgd are kind, lr, groups, momentum, nesterov, weight_decay"
     )
 
 
@@ -96,7 +96,7 @@ def test_an_override_that_a_variants_kind_lacks_names_the_variant(refusal: Refus
     (line,) = refusal("seeds: 1", "seeds: 2", "optimizer.momentum=0.9")
     assert line == (
         "command line (optimizer.momentum=0.9): optimizer.momentum: unknown key 'momentum'; "
-        "the keys of adam are kind, lr, beta1, beta2, eps, amsgrad, weight_decay (variant adam)"
+        "the keys of adam are kind, lr, groups, beta1, beta2, eps, amsgrad, weight_decay (variant adam)"
     )
 
 

@@ -135,13 +135,34 @@ def test_the_hash_is_over_the_differing_keys_alone(settings: Settings) -> None:
     }
 
 
+# What a part, or all of a union, has to be told besides its kind.
+REQUIRED: dict[str, dict[str, Any]] = {
+    "optimizer": {"lr": 0.1},
+    "prune": {"amount": 0.5},
+    "data synthetic": {"problem": {"kind": "spirals"}},
+    "data function": {"function": {"kind": "beale"}},
+    "data text": {"path": "a.txt"},
+    "data images": {"path": "a"},
+    "data npz": {"path": "a.npz"},
+    "data npy": {"path": "a.npy", "targets": "b.npy"},
+    "data huggingface": {"path": "a"},
+    "data csv": {"path": "a.csv", "target": "b"},
+    "data parquet": {"path": "a.parquet", "target": ["b"]},
+    "data sklearn": {"name": "iris"},
+    "split time": {"column": "a"},
+    "split group": {"column": "a"},
+    "augment cutout": {"size": 4},
+    "augment colour_jitter": {"brightness": 0.1},
+    "model torchvision": {"name": "resnet18"},
+    "model timm": {"name": "resnet18"},
+}
 MEMBERS = [(union, name) for union, kinds in UNIONS.items() for name in kinds.named()]
 
 
 @pytest.mark.parametrize(("union", "name"), MEMBERS)
 def test_a_resolved_part_is_the_part(union: str, name: str) -> None:
     member = UNIONS[union].find(name)
-    required = {"optimizer": {"lr": 0.1}, "prune": {"amount": 0.5}}.get(union, {})
+    required = REQUIRED.get(f"{union} {name}", REQUIRED.get(union, {}))
     part: Spec = member.model_validate({"kind": name, **required})
     assert member.model_validate(resolved(part)) == part
     assert differing(part) == {"kind": name, **required}

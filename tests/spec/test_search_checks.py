@@ -70,6 +70,7 @@ SPACES: list[tuple[dict[str, Any], str]] = [
     ({"model.hidden.1": {"int": [4, 8]}}, "model.hidden.1: model.hidden has no entry 1 in the spec"),
     ({"optimizer.lr": {"range": [0, 1]}}, "optimizer.lr: should be greater than 0, not 0"),
     ({"optimizer.momentum": {"range": [0, 1]}}, "optimizer.momentum: should be less than 1, not 1"),
+    ({"data.fraction": {"range": [0.2, 1]}}, "data.fraction: should be a share above 0 and below 1, or a whole number"),
     ({"strategy.batch_size": {"log": [16, 64]}}, "takes whole numbers: write {int: [16, 64], log: true}"),
     ({"model.activation": {"choice": ["relu", "rleu"]}}, "model.activation: should be one of 'relu'"),
     ({"optimizer.kind": {"choice": ["sgd", "adamm"]}, **LR}, "optimizer.kind: no optimizer is called 'adamm'; did you"),

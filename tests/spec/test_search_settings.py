@@ -86,6 +86,9 @@ def test_an_entry_of_a_list_can_be_set(write_spec: Write) -> None:
     assert resolved(with_setting(start, {"model.hidden.1": 3}).model)["hidden"] == [16, 3]
     with pytest.raises(SpecError, match=r"model\.hidden"):
         with_setting(start, {"model.hidden.2": 3})
+    grouped = one(write_spec, {"optimizer": {"groups": [{"parameters": ["1.*"], "lr": 0.1}]}})
+    (group,) = with_setting(grouped, {"optimizer.groups.0.lr": 0.5}).optimizer.groups
+    assert (group.parameters, group.lr) == (("1.*",), 0.5)
 
 
 def test_a_setting_that_does_not_fit_names_its_keys(write_spec: Write) -> None:

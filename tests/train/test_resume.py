@@ -25,6 +25,7 @@ from running import (
 from nnopt.errors import CheckpointError, Interrupted
 from nnopt.spec.optimizers import OPTIMIZERS
 from nnopt.train import devices
+from nnopt.train.setup import DataCache
 
 # A learning rate for each kind, so that every optimizer's state is in use; what has none here takes 0.01.
 RATES = {"gd": 0.5, "sgd": 0.1, "momentum": 0.3, "norm_adaptive": 0.3, "adadelta": 1.0, "lbfgs": 0.5}
@@ -138,7 +139,8 @@ def initial_weights(folder: Path, changes: dict[str, Any]) -> dict[str, torch.Te
 
 def batches(folder: Path, changes: dict[str, Any]) -> list[torch.Tensor]:
     _, setup, state = prepare(folder, changes)
-    return [rows for _ in range(2 * STEPS_AN_EPOCH) if (rows := setup.order.take(state.position, 64)) is not None]
+    batches = (setup.feed.take(state.position, 64) for _ in range(2 * STEPS_AN_EPOCH))
+    return [batch.rows for batch in batches if batch.rows is not None]
 
 
 ADAM = {"optimizer": {"kind": "adam", "lr": 0.01}, "strategy": {"average": {"kind": "ema"}}, "budget": {"steps": 5}}
@@ -223,3 +225,22 @@ def test_the_table_of_digits_is_right(tmp_path: Path) -> None:
     assert len(setup.data.train) == 1222
     assert setup.horizon.total_steps == DIGITS["budget"]["epochs"] * STEPS_AN_EPOCH
     assert setup.device == torch.device("cpu") == devices.find_device("cpu")
+
+
+def test_a_run_does_not_go_on_with_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "table.csv"
+    rows = [f"{place % 7},{place % 3},{'ab'[place % 2]}" for place in range(100)]
+    table.write_text("\n".join(["x,y,kind", *rows]))
+    changes = {"data": {"kind": "csv", "path": str(table), "target": "kind"}, "strategy": {"batch_size": 16}}
+    with pytest.raises(Interrupted):
+        fit(tmp_path, changes, StopAfter(1))
+    before = table.read_text()
+    table.write_text(before.replace("6,0,a", "5,0,a"))
+    monkeypatch.setattr("running.CACHE", DataCache())  # as in another process
+    for _ in range(2):  # what it says of the failure does not make the new content its own
+        (record,) = fit(tmp_path, changes)
+        assert record.status == "failed"
+        assert "another than when the run began" in record.summary["reason"]
+    table.write_text(before)
+    monkeypatch.setattr("running.CACHE", DataCache())
+    assert fit(tmp_path, changes)[0].status == "done"

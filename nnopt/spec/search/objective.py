@@ -9,11 +9,11 @@ from nnopt.spec.experiment import TRAINING_COLUMNS, RunSettings
 from nnopt.spec.metric_names import (
     OF_THE_RUN,
     PARTS,
-    Task,
+    USUAL,
+    Metric,
     higher_is_better,
     known_metrics,
     parse_column,
-    parse_metric,
 )
 from nnopt.spec.nearest import nearest
 
@@ -37,7 +37,7 @@ def check_objective(settings: RunSettings) -> None:
         UsageError: a metric of test data, of no data, or one that is not measured.
     """
     metric, _ = objective_of(settings)
-    task, column = settings.data.task, metric.removeprefix(BEST)
+    task, column = settings.data.asks, metric.removeprefix(BEST)
     if metric in OF_THE_RUN or column in TRAINING_COLUMNS:
         return
     if column.startswith("test_"):
@@ -49,17 +49,17 @@ def check_objective(settings: RunSettings) -> None:
             f"no metric is called '{metric}'{nearest(column, known)}; there are val_<metric>, "
             f"{', '.join(TRAINING_COLUMNS)}, best_<column>, {', '.join(OF_THE_RUN)}"
         )
-    part, parsed = parse_column(column, task)
+    part, parsed = parse_column(column, task, questions=settings.data.questions)
     if part != "val":
         raise UsageError(f"'{metric}' is measured at no evaluation: take val_{parsed.name}, or train_loss")
-    if not _is_measured(parsed.name, settings.metrics, task):
+    if not _is_measured(parsed, settings.metrics):
         raise UsageError(f"{column} is not measured: name {parsed.name} in evaluation.metrics")
 
 
-def _is_measured(name: str, asked: tuple[str, ...], task: Task) -> bool:
-    wanted = parse_metric(name, task)
-    every = f"{wanted.measure}_per_class" if wanted.average == "class" else name
-    return name == "loss" or name in asked or every in asked
+def _is_measured(wanted: Metric, asked: tuple[str, ...]) -> bool:
+    name = wanted.name
+    every = name.replace(f"class_{wanted.number}", "per_class") if wanted.average == "class" else name
+    return name == "loss" or name in asked or every in asked or (wanted.is_usual and USUAL in asked)
 
 
 def is_column(metric: str) -> bool:

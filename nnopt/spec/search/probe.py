@@ -107,7 +107,7 @@ def _blame(item: Mapping[str, Any], setting: Setting, varied: str | None, space:
     if within:
         key = max(within, key=len)
         domain = space[key]
-        if isinstance(domain, RealDomain) and "whole number" in message:
+        if isinstance(domain, RealDomain) and "whole number" in message and "share" not in message:
             ends, log = f"[{max(1, round(domain.low))}, {round(domain.high)}]", ", log: true" if domain.is_log else ""
             return key, f"takes whole numbers: write {{int: {ends}{log}}}"
         return key, message if path == key else f"{path}: {message}"

@@ -109,7 +109,8 @@ def _into_lists(under: Any, over: Any) -> Any:
     if not isinstance(over, dict):
         return over
     if isinstance(under, list) and over and all(str(name).isdecimal() and int(name) < len(under) for name in over):
-        return [_into_lists(old, over.get(str(place), old)) for place, old in enumerate(under)]
+        changed = [_into_lists(old, over.get(str(place), old)) for place, old in enumerate(under)]
+        return [merge(old, new) if isinstance(old, dict) else new for old, new in zip(under, changed, strict=True)]
     if not isinstance(under, dict):
         return over
     return {name: _into_lists(under.get(name), value) for name, value in over.items()}
