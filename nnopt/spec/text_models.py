@@ -35,7 +35,10 @@ class Transformer(ModelSpec):
         "learned", description="a vector for each place, or queries and keys turned by their place"
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share dropped in training: of the first block's inputs, and of what each half adds"
+        0.0,
+        ge=0,
+        lt=1,
+        description="dropped in training: a share of what goes into the blocks and of what each half adds",
     )
     attention_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of attention's weights dropped in training; torch's fast kernel has none"

@@ -148,7 +148,7 @@ def test_the_way_down_a_valley_is_written_and_drawn(
         ({"loss": {"kind": "mse"}}, "use objective"),
         ({"data": {"function": {"kind": "beale", "dimensions": 3}}}, "unknown key 'dimensions'"),
         ({"strategy": {"batch_size": 8}}, "batch_size: 8 is more than the 1 training samples"),
-        ({"data": {"kind": "digits"}}, "loss objective is for data: {kind: function}"),
+        ({"data": {"kind": "digits"}}, "model point answers every sample alike: take data function"),
     ],
 )
 def test_what_does_not_go_together_is_said(

@@ -195,7 +195,8 @@ def _in_table(table: Path, folder: Path, labels: Labels) -> _Listing:
         names[place] = (line, name)
         found.append((name, tuple(row[column].strip() for column in labels.label_columns)))
     if absent:
-        raise DataError(f"{table}: {len(absent)} {"image is" if len(absent) == 1 else "images are"} not in {folder}: {listed(absent)}")
+        are = "image is" if len(absent) == 1 else "images are"
+        raise DataError(f"{table}: {len(absent)} {are} not in {folder}: {listed(absent)}")
     if not found:
         raise DataError(f"{table} lists no images: it has a header and no rows")
     return _Listing(tuple(name for name, _ in found), ("train",) * len(found), tuple(label for _, label in found))
