@@ -28,7 +28,8 @@ def read_data_record(folder: Path) -> dict[str, Any]:
     Raises:
         RunsFolderError: it is not there, damaged, or written by a newer nnopt.
     """
-    record = read_json(folder / DATA, SCHEMA, "an earlier nnopt trained it: --fresh trains it again")
+    missing = f"has no {DATA}; an earlier nnopt trained it: --fresh trains it again"
+    record = read_json(folder / DATA, SCHEMA, missing)
     if not {"task", "samples", "input_shape"} <= record.keys():
         raise RunsFolderError(f"{folder / DATA} is damaged: it does not describe a data set")
     return record

@@ -31,8 +31,8 @@ def read_network(folder: Path, status: str) -> dict[str, Any]:
         RunsFolderError: it is not there, damaged, or written by a newer nnopt.
     """
     ended = status in ("done", "diverged", "pruned")
-    missing = "an earlier nnopt trained it: --fresh trains it again" if ended else "it is written when the run ends"
-    content = read_json(folder / NETWORK, SCHEMA, missing)
+    why = "an earlier nnopt trained it: --fresh trains it again" if ended else "it is written when the run ends"
+    content = read_json(folder / NETWORK, SCHEMA, f"has no {NETWORK}; {why}")
     if not isinstance(content.get("after"), dict):
         raise RunsFolderError(f"{folder / NETWORK} is damaged: it has no account of a network")
     return content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnopt.errors import RunsFolderError
+from nnopt.store.json_file import read_json
 
 if TYPE_CHECKING:
     import pandas
@@ -87,7 +87,8 @@ class RunRecord:
             RunsFolderError: no run lies there, its summary is damaged, or a newer nnopt wrote it.
         """
         path = folder / SUMMARY
-        summary = _read_summary(path)
+        missing = f"holds no run: it has no {SUMMARY}"
+        summary = read_json(path, SUMMARY_SCHEMA, missing, "set the folder aside and train again")
         try:
             return cls(
                 folder=folder,
@@ -202,25 +203,6 @@ def _is_whole(row: list[str], width: int) -> bool:
         return len(_numbers(row)) == width
     except ValueError:
         return False
-
-
-def _read_summary(path: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise RunsFolderError(f"{path.parent} holds no run: it has no {SUMMARY}") from None
-    except OSError as error:
-        raise RunsFolderError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise RunsFolderError(f"{path} is damaged ({error}); set the folder aside and train again") from None
-    if not isinstance(summary, dict):
-        raise RunsFolderError(f"{path} is no summary of a run: it should hold a mapping")
-    schema = summary.get("schema", SUMMARY_SCHEMA)
-    if not isinstance(schema, int) or schema > SUMMARY_SCHEMA:
-        raise RunsFolderError(
-            f"{path} has schema {schema}, and this nnopt reads up to {SUMMARY_SCHEMA}: take a newer one"
-        )
-    return summary
 
 
 def _trial(folder: Path, summary: dict[str, Any]) -> int | None:

@@ -152,7 +152,7 @@ def test_a_run_without_layers_is_said_in_a_line(
     for content, words in (
         ("{", "is damaged"),
         ('{"schema": 1}', "it has no account of a network"),
-        ('{"schema": 9, "after": {}}', "was written by a newer nnopt"),
+        ('{"schema": 9, "after": {}}', "take a newer one"),
         (None, "an earlier nnopt trained it: --fresh trains it again"),
     ):
         if content is None:
