@@ -53,6 +53,7 @@ class Parameters(ABC):
         penalised: how many of these scalars are of parameters in `first`; L1 and L2 terms reach only them.
         rates: for each of `values` what the learning rate is multiplied by.
         weight_decays: for each of `values` its weight decay, None: the optimizer's own.
+        apart: names of those that `OptimizerSpec.apart` names.
     """
 
     names: list[str]
@@ -62,6 +63,7 @@ class Parameters(ABC):
     penalised: int
     rates: list[float]
     weight_decays: list[float | None]
+    apart: frozenset[str]
     _penalised_values: list[Tensor]
     _penalised_gradients: list[Tensor]
 
@@ -147,8 +149,11 @@ class FlatParameters(Parameters):
         UsageError: no trainable parameter, or not all of one dtype on one device.
     """
 
-    def __init__(self, model: nn.Module, first: Collection[str] = (), groups: Sequence[Group] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, first: Collection[str] = (), groups: Sequence[Group] = (), apart: Collection[str] = ()
+    ) -> None:
         found = _trainable(model, first, groups)
+        self.apart = frozenset(apart)
         chosen = [item for _, items in found for item in items]
         kinds = {(parameter.dtype, parameter.device) for _, parameter in chosen}
         if len(kinds) > 1:
@@ -196,8 +201,11 @@ class SeparateParameters(Parameters):
         UsageError: no trainable parameter.
     """
 
-    def __init__(self, model: nn.Module, first: Collection[str] = (), groups: Sequence[Group] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, first: Collection[str] = (), groups: Sequence[Group] = (), apart: Collection[str] = ()
+    ) -> None:
         found = _trainable(model, first, groups)
+        self.apart = frozenset(apart)
         self.names = [name for _, items in found for name, _ in items]
         self.values = [parameter for _, items in found for _, parameter in items]
         self.rates = [group.rate for group, items in found for _ in items]

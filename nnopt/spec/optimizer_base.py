@@ -51,6 +51,8 @@ class OptimizerSpec(KindSpec, ABC):
 
     # Whether it works on parameters laid out in one flat tensor (FlatParameters) or needs them apart.
     flat: ClassVar[bool] = True
+    # The key with patterns of parameters that it treats by a rule of their own: `Parameters.apart` has their names.
+    apart: ClassVar[str | None] = None
     # Whether it follows the gradient of the whole training set and no other.
     needs_full_batch: ClassVar[bool] = False
     # Whether a step may take more than one forward and backward pass.

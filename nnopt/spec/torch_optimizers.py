@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from nnopt.errors import UsageError
-from nnopt.spec.base import mistake_at
+from nnopt.spec.base import Items, mistake_at
 from nnopt.spec.optimizer_base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
+from nnopt.spec.transfer import PATTERNS
 
 if TYPE_CHECKING:
     from nnopt.optim.optimizer import Optimizer
@@ -310,6 +311,9 @@ class Muon(OptimizerSpec):
         "original", description="rate of a matrix [a, b]: η√max(1, a/b), or match_rms_adamw: 0.2η√max(a, b)"
     )
     weight_decay: float = Field(0.1, ge=0, description="of matrices, decoupled: θ ← (1 − ηλ)θ before each step")
+    adamw_for: Items[str] = Field(
+        (), description=f"matrices that AdamW trains: embeddings and the last layer, say its authors; {PATTERNS}"
+    )
     adamw_lr: float = Field(1e-3, gt=0, description="learning rate of what is not a matrix, decays as lr does")
     adamw_beta1: float = Field(0.9, ge=0, lt=1, description="β₁ of AdamW")
     adamw_beta2: float = Field(0.999, ge=0, lt=1, description="β₂ of AdamW")
@@ -317,6 +321,7 @@ class Muon(OptimizerSpec):
     adamw_weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of what is not a matrix")
 
     flat: ClassVar[bool] = False
+    apart: ClassVar[str | None] = "adamw_for"
     formula: ClassVar[str] = "B ← μB + g; θ ← (1 − ηλ)θ − η·NS(g + μB), NS the nearest orthogonal matrix, about"
     source: ClassVar[str] = "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; torch.optim.Muon"
 
@@ -330,10 +335,13 @@ class Muon(OptimizerSpec):
 
         from nnopt.optim.optimizer import TorchOptimizer
 
-        matrices = parameters.for_torch(lambda value: value.ndim == 2)
-        others = parameters.for_torch(lambda value: value.ndim != 2)
+        named = zip(parameters.names, parameters.values, strict=True)
+        taken = {id(value) for name, value in named if value.ndim == 2 and name not in parameters.apart}
+        matrices = parameters.for_torch(lambda value: id(value) in taken)
+        others = parameters.for_torch(lambda value: id(value) not in taken)
         if not matrices:
-            raise UsageError("optimizer muon is for matrices, and the model has none: take adamw")
+            left = ", or adamw_for names them all" if self.adamw_for else ""
+            raise UsageError(f"optimizer muon is for matrices, and the model has none{left}: take adamw")
         muon = torch.optim.Muon(
             matrices,
             lr=self.lr,

@@ -47,3 +47,14 @@ def named_groups(optimizer: OptimizerSpec, model: nn.Module) -> list[NamedGroup]
         group = Group(frozenset(names), spec.lr, spec.weight_decay)
         groups.append(NamedGroup(spec.parameters, group, len(names), sum(sizes[name] for name in names)))
     return groups
+
+
+def named_apart(optimizer: OptimizerSpec, model: nn.Module) -> set[str]:
+    """The parameters that an optimizer treats by a rule of their own.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    if optimizer.apart is None:
+        return set()
+    return parameters_named(model, getattr(optimizer, optimizer.apart), f"optimizer.{optimizer.apart}")

@@ -35,7 +35,7 @@ from nnopt.train.clock import Clock
 from nnopt.train.devices import autocast, check_precision, choose_threads, find_device, set_matmul_precision
 from nnopt.train.energy import open_meter
 from nnopt.train.freezing import freeze
-from nnopt.train.grouping import named_groups
+from nnopt.train.grouping import named_apart, named_groups
 from nnopt.train.horizon import Horizon
 from nnopt.train.scaling import LossScaler
 from nnopt.train.shaping.build import build_shaping
@@ -208,7 +208,7 @@ def parameters_of(settings: RunSettings, model: nn.Module) -> Parameters:
     """The model's trainable parameters as the spec's optimizer wants them."""
     kind = FlatParameters if settings.optimizer.flat else SeparateParameters
     groups = [named.group for named in named_groups(settings.optimizer, model)]
-    return kind(model, settings.loss.penalised(model), groups)
+    return kind(model, settings.loss.penalised(model), groups, named_apart(settings.optimizer, model))
 
 
 def forward_of(settings: RunSettings, model: nn.Module) -> nn.Module:

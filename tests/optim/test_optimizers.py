@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from nnopt.optim.adam import Adam, _correction, adam_slowly
 from nnopt.optim.optimizer import Optimizer, RuleOptimizer, State
 from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.train.grouping import named_apart
 
 ADAPTER: TypeAdapter[OptimizerSpec] = TypeAdapter(Annotated[OptimizerSpec, OPTIMIZERS])
 
@@ -276,6 +278,35 @@ def test_muon_leaves_what_is_no_matrix_to_adamw() -> None:
     assert bias1 == pytest.approx(1e-4, rel=0.01)
     assert bias2 == pytest.approx(1e-4, rel=0.01)
     assert min(weight1, weight2) > 1e-3
+
+
+def test_muon_leaves_the_matrices_that_adamw_is_for_to_it() -> None:
+    """The first step of AdamW moves every entry by its rate, an orthogonal one none by more than that of Muon."""
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False))
+    model[2].weight = model[0].weight
+    keys = {"kind": "muon", "lr": 0.02, "adamw_lr": 1e-4, "weight_decay": 0.0, "adamw_for": ["2"]}
+    spec = ADAPTER.validate_python(keys)
+    parameters = SeparateParameters(model, apart=named_apart(spec, model))
+    before = {name: value.clone() for name, value in parameters.named()}
+    model(torch.arange(5)).square().sum().backward()
+    spec.build(parameters).step(lambda: torch.zeros(()), 0.02)
+    moved = {name: (value - before[name]).abs().max().item() for name, value in parameters.named()}
+    assert moved["0.weight"] == pytest.approx(1e-4, rel=0.01)
+    assert moved["1.weight"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["embedding"], "optimizer.adamw_for: 'embedding' matches no parameter and no layer; there are layers '0'"),
+        (["*"], "the model has none, or adamw_for names them all: take adamw"),
+    ],
+)
+def test_muon_and_names_that_do_not_fit(names: list[str], words: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    spec = ADAPTER.validate_python({"kind": "muon", "lr": 0.02, "adamw_for": names})
+    with pytest.raises(UsageError, match=re.escape(words)):
+        spec.build(SeparateParameters(model, apart=named_apart(spec, model)))
 
 
 def test_muon_without_a_matrix_is_refused() -> None:
