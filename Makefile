@@ -36,10 +36,10 @@ demo: .venv/base ## train five optimizers on handwritten digits and compare them
 	@echo "  $(BIN)/nnopt init && $(BIN)/nnopt train start.yaml"
 
 test: .venv/dev ## the tests (under ten minutes on two cores)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-all: .venv/dev ## the tests, also those that take long
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 smoke: .venv/base ## train every file in configs/ for a few steps
 	$(BIN)/python tests/smoke.py

@@ -455,15 +455,6 @@ def test_fail_fast_stops_at_the_first_bad_run(cli: Look, write_spec: Write, runs
     assert {path.parts[-3] for path in runs.glob("*/*/*/summary.json")} == {"wild"}
 
 
-def test_two_jobs_give_the_bits_of_one(program: Look, write_spec: Write, runs: Path, trained: Path) -> None:
-    ended = program("train", write_spec(TWO), "--jobs", "2")
-    assert ended.stderr.count(": done in ") == 4
-    for run in ("small/sgd/seed-0", "small/adam/seed-1"):
-        one, two = (json.loads((top / run / "summary.json").read_text()) for top in (trained / "runs", runs))
-        assert one["metrics"] == two["metrics"]
-        assert one["test"] == two["test"]
-
-
 def test_runs_dir_is_before_the_environment(cli: Look, write_spec: Write, runs: Path, tmp_path: Path) -> None:
     cli("train", write_spec(), "--quiet", "--runs-dir", "given")
     assert (tmp_path / "given" / "small" / "sgd" / "seed-0" / "summary.json").is_file()
