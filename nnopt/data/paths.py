@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from math import inf
 from pathlib import Path
 
 from nnopt.data.download import data_folder
@@ -40,3 +42,13 @@ def missing(path: str, root: str | None, key: str = "data.path") -> str | None:
     except DataError as error:
         return str(error)
     return None
+
+
+def changed_at(path: str, root: str | None) -> float:
+    """When a file, or a folder or anything below it, was last changed, in seconds since 1970; -inf where it is gone."""
+    try:
+        place = find(path, root)
+        below = (Path(top) / name for top, folders, files in os.walk(place) for name in (*folders, *files))
+        return max(one.lstat().st_mtime for one in (place, *below))
+    except (DataError, OSError):
+        return -inf

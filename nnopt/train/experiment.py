@@ -19,6 +19,7 @@ from nnopt.train.setup import DataCache, build
 from nnopt.train.signals import stop_requests
 from nnopt.train.teachers import check_teachers, check_teachers_are_there
 from nnopt.train.transfer import check_source, check_sources_are_there
+from nnopt.train.unchanged import check_unchanged
 
 BAD = ("failed", "diverged")
 
@@ -45,9 +46,10 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
 
     Raises:
         UsageError: data, model, loss, batch, device or precision of a variant do not fit together, a tracker is
-            not installed, or the runs folder cannot be written.
+            not installed, the data of a run that is done changed since, or the runs folder cannot be written.
     """
     left = [run for run in plan.runs if options.fresh or not is_finished(place(run, options.runs_dir))]
+    check_unchanged([run for run in plan.runs if run not in left], options.runs_dir, cache)
     if left:
         check_installed(plan.experiment.track)
     first = {run.variant: run for run in reversed(left)}

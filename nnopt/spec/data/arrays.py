@@ -29,6 +29,7 @@ class Npz(TestSplitSpec):
     """
 
     source: ClassVar[str] = "files of your own; https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html"
+    own_files: ClassVar[tuple[str, ...]] = ("path",)
 
     kind: Literal["npz"]
     path: Name = Field(description="the file")
@@ -48,12 +49,6 @@ class Npz(TestSplitSpec):
         wanted = (self.test_inputs, self.test_targets) != ("test_inputs", "test_targets")  # those names may be absent
         return read_npz(self.path, self.root, names, self.task, self.channels, test_wanted=wanted)
 
-    def available(self) -> str | None:
-        """None where the file is here, else where it was looked for."""
-        from nnopt.data.paths import missing
-
-        return missing(self.path, self.root)
-
 
 class Npy(StreamingSpec):
     """Arrays in .npy files, one of the inputs and one of the targets; rows of a large one are read as they are needed.
@@ -62,6 +57,7 @@ class Npy(StreamingSpec):
     """
 
     source: ClassVar[str] = "files of your own; https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html"
+    own_files: ClassVar[tuple[str, ...]] = ("path", "targets", "test_path", "test_targets")
 
     kind: Literal["npy"]
     path: Name = Field(description="the file of the inputs")
@@ -84,12 +80,3 @@ class Npy(StreamingSpec):
 
         names = Names(self.path, self.targets, self.test_path, self.test_targets)
         return read_npys(self.root, names, self.task, self.channels)
-
-    def available(self) -> str | None:
-        """None where the files are here, else which one is missing and where it was looked for."""
-        from nnopt.data.paths import missing
-
-        places = {"path": self.path, "targets": self.targets, "test_path": self.test_path}
-        places["test_targets"] = self.test_targets
-        absent = (missing(path, self.root, f"data.{key}") for key, path in places.items() if path is not None)
-        return next((reason for reason in absent if reason is not None), None)

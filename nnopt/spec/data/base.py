@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from math import inf
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
@@ -83,6 +84,9 @@ class DataSpec(KindSpec):
     A subclass says what it asks for by `task`: a class variable, or a key where the user decides.
     """
 
+    # Keys that name files and folders of the user's own.
+    own_files: ClassVar[tuple[str, ...]] = ()
+
     augment: Items[Annotated[AugmentSpec, AUGMENTS]] = Field(
         (),
         description="random changes of the training samples, one after the other, drawn anew for every sample each "
@@ -123,9 +127,24 @@ class DataSpec(KindSpec):
         """What `for_seed` changed, in numbers: () where the seeds of an experiment share one data set."""
         return ()
 
+    def own_places(self) -> dict[str, str]:
+        """Files and folders of the user's own, by the keys that name them."""
+        found = {key: getattr(self, key) for key in self.own_files}
+        return {key: path for key, path in found.items() if path is not None}
+
+    def changed_at(self) -> float:
+        """When the user's own files were last changed, in seconds since 1970; -inf where there are none."""
+        from nnopt.data.paths import changed_at
+
+        return max((changed_at(path, getattr(self, "root", None)) for path in self.own_places().values()), default=-inf)
+
     def available(self) -> str | None:
-        """None where `load` needs no download, else the reason in words."""
-        return None
+        """None where the user's own files are here and `load` needs no download, else the reason in words."""
+        from nnopt.data.paths import missing
+
+        root = getattr(self, "root", None)
+        reasons = (missing(path, root, f"data.{key}") for key, path in self.own_places().items())
+        return next((reason for reason in reasons if reason is not None), None)
 
 
 class SplitSpec(DataSpec):

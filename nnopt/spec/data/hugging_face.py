@@ -22,6 +22,7 @@ class HuggingFace(ImageKeys):
 
     kind: Literal["huggingface"]
     source: ClassVar[str] = "Lhoest and others 2021, arXiv:2109.02846"
+    own_files: ClassVar[tuple[str, ...]] = ("path",)
 
     path: Name | None = Field(
         None, description="a folder (of save_to_disk, or of files), or a file: .csv, .json, .jsonl, .parquet, .arrow"
@@ -67,11 +68,9 @@ class HuggingFace(ImageKeys):
         return read_hugging_face(place, wanted, self.making, self.axes)
 
     def available(self) -> str | None:
-        """None where a path is here, else what is missing; one of the Hub may have to be downloaded."""
-        from nnopt.data.paths import missing
-
+        """As `DataSpec.available`; a data set of the Hub may have to be downloaded."""
         if self.path is not None:
-            return missing(self.path, self.root)
+            return super().available()
         return f"{self.name} may have to be downloaded from the Hugging Face Hub"
 
 

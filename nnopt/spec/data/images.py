@@ -52,6 +52,7 @@ class Images(ImageKeys):
     """
 
     source: ClassVar[str] = "files of your own; Pillow, https://python-pillow.org"
+    own_files: ClassVar[tuple[str, ...]] = ("path", "labels")
 
     kind: Literal["images"]
     path: str = Field(min_length=1, pattern=r"^[^\x00]+$", description="the folder of the images")
@@ -87,12 +88,3 @@ class Images(ImageKeys):
         columns = (self.label_column,) if isinstance(self.label_column, str) else self.label_column
         labels = None if self.labels is None else Labels(self.labels, self.file_column, columns)
         return read_images(self.path, self.root, labels, self.task, self.making)
-
-    def available(self) -> str | None:
-        """None where the folder and its CSV are here, else where they were looked for."""
-        from nnopt.data.paths import missing
-
-        absent = missing(self.path, self.root)
-        if absent is None and self.labels is not None:
-            absent = missing(self.labels, self.root, "data.labels")
-        return absent

@@ -33,6 +33,8 @@ def _name_or_names(value: Any) -> Any:
 class Table(TestSplitSpec):
     """A table in a file, a row a sample."""
 
+    own_files: ClassVar[tuple[str, ...]] = ("path", "test_path")
+
     path: str = Field(
         pattern=NO_NUL,
         description="the file: relative to the working directory or, where it is not there, to the data folder",
@@ -101,13 +103,6 @@ class Table(TestSplitSpec):
         if isinstance(self.split, TimeSplit | GroupSplit) and self.split.column in targets:
             raise mistake_at(("split",), f"'{self.split.column}' is the target")
         return self
-
-    @override
-    def available(self) -> str | None:
-        from nnopt.data.paths import missing
-
-        found = missing(self.path, self.root)
-        return missing(self.test_path, self.root, "data.test_path") if found is None and self.test_path else found
 
     @override
     def read(self) -> Raw:

@@ -26,6 +26,7 @@ class Text(DataSpec):
 
     task: ClassVar[Task] = "language"
     source: ClassVar[str] = "a file of your own; bpe: Sennrich, Haddow and Birch 2016, arXiv:1508.07909"
+    own_files: ClassVar[tuple[str, ...]] = ("path",)
 
     kind: Literal["text"]
     path: str = Field(
@@ -59,10 +60,3 @@ class Text(DataSpec):
 
         vocabulary = self.vocabulary or VOCABULARY
         return text.load(find(self.path, self.root), self.tokens, vocabulary, self.context, self.validation, self.test)
-
-    @override
-    def available(self) -> str | None:
-        """None where the file is here, else where it was looked for."""
-        from nnopt.data.paths import missing
-
-        return missing(self.path, self.root)
