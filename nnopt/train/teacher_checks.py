@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +34,7 @@ def check_same_question(name: str, teacher: RunSettings, student: RunSettings) -
     Raises:
         UsageError: it was not.
     """
-    theirs, ours = (
-        {key: value for key, value in differing(settings.data).items() if key not in DRAWN}
-        for settings in (teacher, student)
-    )
+    theirs, ours = _rows(teacher.data), _rows(student.data)
     if theirs["kind"] != ours["kind"]:
         raise UsageError(
             f"{name} learned from {theirs['kind']}, and this run learns from {ours['kind']}: "
@@ -56,12 +54,22 @@ def check_same_question(name: str, teacher: RunSettings, student: RunSettings) -
         )
 
 
+def _rows(data: DataSpec) -> dict[str, Any]:
+    """What decides which samples there are, in which parts; how they are drawn and changed in training does not."""
+    return {key: value for key, value in differing(data).items() if key not in DRAWN}
+
+
+def same_rows(one: DataSpec, other: DataSpec) -> bool:
+    """Whether two data sets have the same samples, maybe in other folds."""
+    return _rows(one) == _rows(other)
+
+
 def check_same_fold(name: str, teacher: DataSpec, student: DataSpec) -> None:
     """Raises UsageError where a teacher, on the data of its seed, learned from rows that a student is judged by."""
     if teacher.drawn_for != student.drawn_for:
         raise UsageError(
             f"{name} was validated on another fold of {student.kind}, so it learned from the rows that this "
-            "run is judged by: take the teacher of the same seed, as in run: EXPERIMENT/VARIANT/seed-{seed}"
+            "run is judged by: take the run of the same seed, as in run: EXPERIMENT/VARIANT/seed-{seed}"
         )
 
 

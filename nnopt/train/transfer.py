@@ -20,6 +20,7 @@ from nnopt.train.restoring import read_spec, read_weights
 from nnopt.train.setup import DataCache, build_model
 from nnopt.train.sources import Role, check_is_there, find_source, is_planned
 from nnopt.train.state import TrainState
+from nnopt.train.teacher_checks import check_same_fold, same_rows
 
 KEY = "model.init_from"
 ROLE = Role(KEY, "a network begins with one whose training is done")
@@ -161,12 +162,29 @@ def check_sources_are_there(
     """Looks for what runs of every seed begin with, as `check_source` does, without reading any weights.
 
     Raises:
-        UsageError: a run or file is missing that is not `planned`, or a run is not trained to its end.
+        UsageError: a run or file is missing that is not `planned`, or a run is not trained to its end, or learned from
+            what this one is judged by.
     """
     for run in runs:
         source = run.settings.model.init_from
         if source is not None and (afresh or not _is_begun(run, runs_dir)):
             check_is_there(source, run, planned, runs_dir, ROLE)
+            _check_fold(source, run, planned, runs_dir)
+
+
+def _check_fold(source: InitFromSpec, run: RunSpec, planned: Mapping[str, RunSpec], runs_dir: Path) -> None:
+    """Raises UsageError where its source learned, on the same data, from the rows that a run is judged by."""
+    ours = run.settings.data.for_seed(run.seed)
+    if source.checkpoint is not None or not ours.drawn_for:
+        return
+    label = source.name_for(run.seed)
+    if is_planned(source, run, planned):
+        other = planned[label]
+    else:
+        other = read_spec(find_source(source, run.seed, runs_dir, ROLE).folder)
+    theirs = other.settings.data.for_seed(other.seed)
+    if same_rows(theirs, ours):
+        check_same_fold(f"{KEY}: {label}", theirs, ours)
 
 
 def _is_begun(run: RunSpec, runs_dir: Path) -> bool:

@@ -413,5 +413,5 @@ def test_tuning_and_searching_learn_from_the_teacher_too(
 
 
 def test_a_teacher_that_learned_from_another_fold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"validated on another fold of digits.*take the teacher of the same seed"):
+    with pytest.raises(UsageError, match=r"validated on another fold of digits.*take the run of the same seed"):
         fit(tmp_path, two(learning("big/seed-0"), data={"folds": 5}, seeds=[1, 0]))

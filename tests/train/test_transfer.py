@@ -13,7 +13,7 @@ from command_line import SMALL, Ended
 from running import StopAfter, Told, assert_same_bits, fit, plan_of, prepare, rows_of, summary_of, weights_of
 from torch import nn
 
-from nnopt.errors import Interrupted, SpecError
+from nnopt.errors import Interrupted, SpecError, UsageError
 from nnopt.spec.merge import merge
 from nnopt.spec.transfer import InitFromSpec
 from nnopt.structure.frozen import set_frozen
@@ -173,6 +173,24 @@ def test_what_does_not_fit_is_one_line_before_training(
     assert len(ended.errors) == 1
     assert words in ended.errors[0]
     assert not (runs / "small").exists()
+
+
+def test_a_run_that_learned_from_this_fold_s_validation_rows_is_refused(tmp_path: Path) -> None:
+    folds = {"data": {"folds": 3}, "budget": {"epochs": 1}, "seeds": 2}
+    fit(tmp_path, merge(TRUNK, folds))
+    words = r"init_from: trunk/net/seed-0 was validated on another fold of digits.*take the run of the same seed"
+    with pytest.raises(UsageError, match=words):
+        fit(tmp_path, merge(begun({"run": "trunk/net/seed-0"}), folds))
+    assert not (tmp_path / "runs" / "small").exists()
+    fit(tmp_path, merge(begun(), folds))
+    # Among runs of one file, and where the rows are others.
+    variants = {
+        "net": {"model": {"norm": "batch"}},
+        "tuned": {"model": merge(MODEL, {"init_from": {"run": "again/net/seed-0"}})},
+    }
+    with pytest.raises(UsageError, match="again/net/seed-0 was validated on another fold of digits"):
+        fit(tmp_path, {"name": "again", **folds, "variants": variants})
+    fit(tmp_path, merge(begun({"run": "trunk/net/seed-0"}), {"name": "more", "budget": {"epochs": 1}, "seeds": [1]}))
 
 
 # ---------------------------------------------------------------------------------------------- freeze, unfreeze
