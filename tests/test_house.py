@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,7 +88,27 @@ def test_every_file_belongs_to_a_floor() -> None:
     assert rooms == set(FLOOR)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
+def of_each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
+    """A test of a file becomes one of each folder's files: two thousand tests take longer to hand out than to run."""
+    files: dict[Path, list[Path]] = {}
+    for path in paths:
+        files.setdefault(path.parent, []).append(path)
+
+    def decorated(check: Callable[[Path], None]) -> Callable[[Path], None]:
+        @pytest.mark.parametrize("folder", files, ids=lambda folder: str(folder.relative_to(ROOT)))
+        def test(folder: Path) -> None:
+            for path in files[folder]:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    raise AssertionError(f"{path.relative_to(ROOT)}: {error}") from error
+
+        return test
+
+    return decorated
+
+
+@of_each(SOURCES)
 def test_imports_go_down_only(path: Path) -> None:
     room = room_of(module_of(path))
     if room in ("", "__main__"):  # the front door may open every room
@@ -103,9 +123,7 @@ def test_imports_go_down_only(path: Path) -> None:
 LIGHT = ("spec", "plan", "store", "compare", "importing", "track", "cli", "errors", "schedules", "api")
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in SOURCES if room_of(module_of(path)) in LIGHT], ids=lambda path: module_of(path)
-)
+@of_each([path for path in SOURCES if room_of(module_of(path)) in LIGHT])
 def test_the_front_end_imports_nothing_heavy_at_module_level(path: Path) -> None:
     for line, name in imports_when_run(ast.parse(path.read_text())):
         assert name.split(".")[0] not in HEAVY, f"{path.name}:{line} imports {name}"
@@ -147,7 +165,7 @@ def test_comparing_needs_no_torch(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
+@of_each(SOURCES)
 def test_a_file_and_its_functions_can_be_seen_whole(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= MAX_FILE
@@ -158,7 +176,7 @@ def test_a_file_and_its_functions_can_be_seen_whole(path: Path) -> None:
             assert lines <= MAX_FUNCTION, f"{node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+@of_each(TESTS)
 def test_a_file_of_tests_stays_readable(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 700
 
@@ -168,7 +186,7 @@ def test_files_of_tests_have_names_of_their_own() -> None:
     assert len(names) == len(set(names))  # pytest imports them by these names
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
+@of_each(SOURCES)
 def test_no_ladder_of_kinds(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.If) and node.orelse and isinstance(node.orelse[0], ast.If):
@@ -176,7 +194,7 @@ def test_no_ladder_of_kinds(path: Path) -> None:
             assert not all("kind ==" in test for test in tests), f"{path.name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: module_of(path))
+@of_each(SOURCES)
 def test_nothing_is_left_to_do(path: Path) -> None:
     text = path.read_text()
     for word in ("TODO", "FIXME", "XXX", "NotImplementedError", "breakpoint("):
