@@ -167,7 +167,10 @@ def both_train(top: Path) -> bool:
     return all(path.exists() and path.read_text().count("\n") > 20 for path in steps)
 
 
-@pytest.mark.parametrize(("number", "to_group", "code"), [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)])
+@pytest.mark.parametrize(
+    ("number", "to_group", "code"),
+    [(signal.SIGINT, True, 130), pytest.param(signal.SIGTERM, False, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_checkpoints_every_run(tmp_path: Path, number: int, to_group: bool, code: int) -> None:
     """Ctrl-C reaches the whole group of processes, SIGTERM the one that it is sent to."""
     with program(tmp_path) as process:

@@ -109,7 +109,7 @@ def kill_again_and_again(top: Path, variant: str, moments: list[str], longest_wa
     ("variant", "moments"),
     [
         ("adam", ["write"] * 3 + ["kill"] * 2 + ["term"] * 2 + ["int"]),
-        ("momentum", ["write", "write", "kill", "kill", "term", "int"]),
+        pytest.param("momentum", ["write", "write", "kill", "kill", "term", "int"], marks=pytest.mark.slow),
         ("growing", ["write", "write", "kill", "kill", "term", "int"]),
     ],
 )  # twenty kills in all
