@@ -12,7 +12,8 @@ from nnopt.cli.common import RunsDir, check_writable, errors_in_a_line, output
 from nnopt.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnopt.plan import RunSpec
+    from nnopt.plan import Plan, RunSpec
+    from nnopt.spec.experiment import ExperimentSpec
     from nnopt.train.setup import Setup
     from nnopt.train.state import TrainState
 
@@ -57,40 +58,49 @@ def check(
     for line in (*structure_in_words(experiment), *search_in_words(experiment)):
         console.print(line, markup=False, soft_wrap=True)
     if deep:
-        from nnopt.track.tracking import check_installed
+        for line in _built_lines(plan, runs_folder(runs_dir), batch):
+            console.print(line, markup=False, soft_wrap=True)
+    for line in _rate_lines(experiment, plot):
+        console.print(line, markup=False, soft_wrap=True)
 
-        check_installed(experiment.track)
-        from nnopt.train.first_batch import Batches
-        from nnopt.train.setup import DataCache, build
-        from nnopt.train.teachers import check_teachers, check_teachers_are_there
-        from nnopt.train.transfer import check_source, check_sources_are_there
 
-        batches = Batches(experiment.name) if batch else None
-        cache, folder = DataCache(), runs_folder(runs_dir)
-        planned = {run.label: run for run in plan.runs}
-        for run in {run.variant: run for run in plan.runs}.values():
-            setup, state = build(run, cache)
-            check_teachers(run, setup, state, planned, folder, cache)
-            check_source(run, state.model, planned, folder, cache)
-            for line in _network_lines(run, setup, state):
-                console.print(line, markup=False, soft_wrap=True)
-            if batches:
-                batches.add(run.variant, setup)
-        check_teachers_are_there(plan.runs, planned, folder)
-        check_sources_are_there(plan.runs, planned, folder)
+def _built_lines(plan: Plan, folder: Path, batch: bool) -> Iterator[str]:
+    """Builds what each variant trains and says what it is; with `batch`, what its first samples look like."""
+    from nnopt.track.tracking import check_installed
+    from nnopt.train.first_batch import Batches
+    from nnopt.train.setup import DataCache, build
+    from nnopt.train.teachers import check_teachers, check_teachers_are_there
+    from nnopt.train.transfer import check_source, check_sources_are_there
+
+    check_installed(plan.experiment.track)
+    batches = Batches(plan.experiment.name) if batch else None
+    cache = DataCache()
+    planned = {run.label: run for run in plan.runs}
+    for run in {run.variant: run for run in plan.runs}.values():
+        setup, state = build(run, cache)
+        check_teachers(run, setup, state, planned, folder, cache)
+        check_source(run, state.model, planned, folder, cache)
+        yield from _network_lines(run, setup, state)
         if batches:
-            for line in batches.show():
-                console.print(line, markup=False, soft_wrap=True)
+            batches.add(run.variant, setup)
+    check_teachers_are_there(plan.runs, planned, folder)
+    check_sources_are_there(plan.runs, planned, folder)
+    if batches:
+        yield from batches.show()
+
+
+def _rate_lines(experiment: ExperimentSpec, plot: Path | None) -> Iterator[str]:
+    """The learning rates of each variant as a sparkline; drawn into `plot` where that is given."""
     from nnopt.compare.pictures.rates import learning_rates, plot_rates, sparkline
 
     curves = {name: learning_rates(settings) for name, settings in experiment.variants.items()}
     width = max(map(len, curves))
-    console.print("learning rate over the budget:")
+    yield "learning rate over the budget:"
     for name, rates in curves.items():
-        console.print(f"  {name:<{width}} {sparkline(rates)} {min(rates):.3g} to {max(rates):.3g}", markup=False)
+        yield f"  {name:<{width}} {sparkline(rates)} {min(rates):.3g} to {max(rates):.3g}"
     if plot:
         plot_rates(curves, plot)
-        console.print(f"written: {plot}", soft_wrap=True)
+        yield f"written: {plot}"
 
 
 def _network_lines(run: RunSpec, setup: Setup, state: TrainState) -> Iterator[str]:
