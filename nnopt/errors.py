@@ -7,11 +7,13 @@ NnoptError                 1   anything this program reports in one line
 │   ├── DeviceError        2   a device or precision that this machine does not have
 │   ├── RunsFolderError    2   a run, or the folder that holds runs: absent, unreadable, not writable
 │   └── HeldError          2   another program is writing this run
+├── ExportError            1   a network that another runtime does not take, or answers with otherwise
 ├── GateError              3   a gate of `compare` is not met
 ├── TrainingError          1   a run that cannot go on
 │   ├── DivergedError      1   a loss that is not finite
 │   ├── PrunedError        1   a trial that its search has seen enough of
 │   ├── CheckpointError    1   no checkpoint that can be trusted
+│   ├── LostError          1   a process of the run that is no more
 │   └── DiskError          1   a write that the disk refused
 └── Interrupted     130, 143   Ctrl-C or SIGTERM, after the checkpoint was written
 """
@@ -24,9 +26,11 @@ __all__ = [
     "DeviceError",
     "DiskError",
     "DivergedError",
+    "ExportError",
     "GateError",
     "HeldError",
     "Interrupted",
+    "LostError",
     "NnoptError",
     "PrunedError",
     "RunsFolderError",
@@ -74,6 +78,10 @@ class HeldError(UsageError):
     """Another program is writing to this run's folder."""
 
 
+class ExportError(NnoptError):
+    """A network that another runtime refuses, or in which its answers are others: nothing was exported."""
+
+
 class GateError(NnoptError):
     """A gate of `compare` is not met."""
 
@@ -100,6 +108,10 @@ class PrunedError(TrainingError):
 
 class CheckpointError(TrainingError):
     """No checkpoint of this run can be trusted."""
+
+
+class LostError(TrainingError):
+    """One of the processes that train a run together is no more; the run can be resumed."""
 
 
 class DiskError(TrainingError):

@@ -1,0 +1,1 @@
+"""Trained networks out to other runtimes and chips, each loaded again and set against torch."""
