@@ -23,6 +23,7 @@ def doctor(
     if as_json:
         print_json([line.__dict__ for line in found])
     else:
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(box=None, show_header=False, pad_edge=False)
@@ -30,7 +31,7 @@ def doctor(
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
         for line in found:
-            table.add_row(_mark(line), line.name, line.text)
+            table.add_row(_mark(line), line.name, escape(line.text))
         output().print(table)
     if any(line.state == "bad" for line in found):
         raise typer.Exit(1)

@@ -10,14 +10,14 @@ from nnopt.errors import DataError
 
 
 def class_counts(key: str, data: Dataset) -> Tensor:
-    """[classes] int64, how many training rows each class has.
+    """[classes] int64 on the CPU, how many training rows each class has.
 
     Raises:
         DataError: the data has not one class a row; `key` is what asks for them.
     """
     if data.task != "classification":
         raise DataError(f"{key} is for data with one class a row; this data asks for {data.task}")
-    return torch.bincount(data.train.all_targets(), minlength=len(data.classes))
+    return torch.bincount(data.train.all_targets().cpu(), minlength=len(data.classes))
 
 
 def class_weights(key: str, data: Dataset) -> Tensor:
@@ -40,7 +40,7 @@ def yes_no_weights(key: str, data: Dataset) -> Tensor:
     """
     rows = len(data.train)
     if data.task == "multilabel":
-        with_it = data.train.all_targets().double().sum(0)
+        with_it = data.train.all_targets().cpu().double().sum(0)
         idle = [name for name, n in zip(data.classes, with_it.tolist(), strict=True) if n in (0, rows)]
         if idle:
             raise DataError(

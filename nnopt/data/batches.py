@@ -40,6 +40,12 @@ class Order:
             return None
         return self._next(position, size)
 
+    def _bring(self, order: Tensor) -> Tensor:
+        """To the device, where an accelerator is concerned without waiting for it."""
+        if self.device.type == "cuda":
+            return order.pin_memory().to(self.device, non_blocking=True)
+        return order.to(self.device)
+
     def _draw(self, epoch: int) -> Tensor:
         """The order of an epoch, on the CPU: [samples] int64."""
         generator = torch.Generator().manual_seed(derive(self.seed, "order", epoch))
@@ -47,7 +53,7 @@ class Order:
 
     def _next(self, position: Position, size: int) -> Tensor:
         if position.epoch != self._epoch:
-            self._order = self._draw(position.epoch).to(self.device)
+            self._order = self._bring(self._draw(position.epoch))
             self._epoch, self._size = position.epoch, 0
         if size != self._size:
             self._batches, self._size = torch.split(self._order, size), size

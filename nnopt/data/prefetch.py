@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nnopt.data.batches import Order, Position
 from nnopt.data.streaming import Pair, StreamedPart
+from nnopt.stages import stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,9 @@ class Prefetch:
         one = self._coming.popleft()
         position.epoch, position.offset = one.after.epoch, one.after.offset
         rows = None if one.rows is None else one.rows.to(self.part.device, non_blocking=True)
-        return rows, self.part.moved(one.answer.result())
+        with stage("waiting"):
+            pair = one.answer.result()
+        return rows, self.part.moved(pair)
 
     def _ask(self, at: Position, size: int) -> None:
         after = replace(at)

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from nnopt.optim.optimizer import Rule, State
+from nnopt.optim.fused import FUSED_ON, rate_for
+from nnopt.optim.optimizer import Rate, Rule, State
 
 __all__ = ["Adam", "adam_slowly"]
 
-FUSED = ("cpu", "cuda")  # devices whose fused kernel was compared with the twin (on the CPU) or is torch's default
+# Compared with the twin on the CPU; elsewhere it is torch's own choice.
+FUSED = ("cpu", *FUSED_ON)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Adam(Rule):
             directions.append(torch.div(mean, divisor, out=divisor))
         return directions, state
 
-    def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> bool:
+    def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: Rate) -> bool:
         """As `Rule.step_at_once`: torch's fused kernel on flat parameters, two thirds of the time of `direction`."""
         if len(values) > 1 or values[0].device.type not in FUSED:
             return False
@@ -73,7 +75,7 @@ class Adam(Rule):
             amsgrad=self.amsgrad,
             beta1=self.beta1,
             beta2=self.beta2,
-            lr=lr,
+            lr=rate_for(lr),
             weight_decay=0.0,
             eps=self.eps,
             maximize=False,

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
-from nnopt.optim.optimizer import Rule, State
+from nnopt.optim.fused import FUSED_ON, rate_for
+from nnopt.optim.optimizer import Rate, Rule, State
 
 __all__ = ["GradientDescent", "gradient_descent_slowly"]
 
@@ -46,6 +48,24 @@ class GradientDescent(Rule):
             for velocity, gradient in zip(velocities, gradients, strict=True)
         ]
         return ahead, state
+
+    def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: Rate) -> bool:
+        """As `Rule.step_at_once`: torch's fused kernel, where there is momentum (else one addition is all there is)."""
+        if not self.momentum or len(values) > 1 or values[0].device.type not in FUSED_ON:
+            return False
+        sgd(
+            values,
+            gradients,
+            list(state["velocity"]),
+            fused=True,
+            weight_decay=0.0,
+            momentum=self.momentum,
+            lr=rate_for(lr),  # type: ignore[arg-type]  # its kernels take a tensor too
+            dampening=0.0,
+            nesterov=self.nesterov,
+            maximize=False,
+        )
+        return True
 
 
 def gradient_descent_slowly(

@@ -12,12 +12,14 @@ from torch import Tensor
 from nnopt.errors import CheckpointError, UsageError
 from nnopt.optim.parameters import Parameters
 from nnopt.optim.scaled import Scaled
+from nnopt.optim.settling import memory_of, settle
 
 __all__ = [
     "ClosureOptimizer",
     "Evaluate",
     "Finite",
     "Optimizer",
+    "Rate",
     "Rule",
     "RuleOptimizer",
     "State",
@@ -29,6 +31,8 @@ __all__ = [
 Evaluate = Callable[[], Tensor]
 # Whether the gradients of the last evaluation are all finite, as a 0-dim bool on their device.
 Finite = Callable[[], Tensor]
+# A learning rate: a number, or 0-dim on the values' device where nothing may wait for the host to write it.
+Rate = float | Tensor
 # A rule's own memory, by name; a list is as long as that of the values, or has one 0-dim member (a counter).
 State = dict[str, list[Tensor]]
 
@@ -37,13 +41,24 @@ class Optimizer(ABC):
     """Changes the values of `Parameters` in place."""
 
     @abstractmethod
-    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
-        """One update with the learning rate `lr`.
+    def step(self, evaluate: Evaluate, lr: Rate, finite: Finite | None = None) -> None:
+        """One update with the learning rate `lr`, which may be a 0-dim tensor on the values' device after `settle`.
 
         `evaluate` is called once, or as often as a line search needs. `finite` is given where a loss scaler
         may have made the gradients overflow, and is called after `evaluate`: where it is false, neither
         values nor state change.
         """
+
+    def settle(self) -> list[Tensor]:
+        """Brings its whole memory into being on the values' device, to stay there: the tensors.
+
+        A step that is recorded once and replayed finds all of it at the same addresses, and reads no number on the
+        host. What the tensors hold is what the next step expects.
+
+        Raises:
+            UsageError: its steps look at numbers on the host.
+        """
+        raise UsageError(f"the steps of {type(self).__name__} look at numbers on the host, so none can be recorded")
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -78,7 +93,7 @@ class Rule(ABC):
         gradients are never changed.
         """
 
-    def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: float) -> bool:
+    def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: Rate) -> bool:
         """The whole step θ ← θ − ηd in one kernel, values and state in place, where there is such a kernel.
 
         Returns False, and does nothing, where there is none; `direction` is used then.
@@ -101,16 +116,20 @@ class RuleOptimizer(Optimizer):
         with torch.no_grad():
             self._state = rule.init(parameters.values)
 
-    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
+    def step(self, evaluate: Evaluate, lr: Rate, finite: Finite | None = None) -> None:
         """As `Optimizer.step`; nothing waits for the device, also with `finite`."""
         evaluate()
         with torch.no_grad():
             if finite is None:
                 self._update(lr)
             else:
-                self._update_where(finite(), lr)
+                _where(finite(), [*self.parameters.values, *_members(self._state)], lambda: self._update(lr))
 
-    def _update(self, lr: float) -> None:
+    def settle(self) -> list[Tensor]:
+        """As `Optimizer.settle`."""
+        return _members(self._state)
+
+    def _update(self, lr: Rate) -> None:
         values, gradients, rates = self.parameters.values, self.parameters.gradients, self.parameters.rates
         for value, rate, own in zip(values, rates, self.parameters.weight_decays, strict=True):
             weight_decay = self.weight_decay if own is None else own
@@ -118,19 +137,14 @@ class RuleOptimizer(Optimizer):
                 value.mul_(1 - lr * rate * weight_decay)
         if self.parameters.is_even and self.rule.step_at_once(values, gradients, self._state, lr):
             return
-        directions, self._state = self.rule.direction(gradients, self._state)
+        directions, state = self.rule.direction(gradients, self._state)
         for value, direction, rate in zip(values, directions, rates, strict=True):
-            value.add_(direction, alpha=-lr * rate)
-
-    def _update_where(self, finite: Tensor, lr: float) -> None:
-        """Updates on copies' account: reading `finite` on the host would wait for the device."""
-        old = [tensor.clone() for tensor in self._tensors()]
-        self._update(lr)
-        for new, before in zip(self._tensors(), old, strict=True):
-            new.copy_(torch.where(finite, new, before))
-
-    def _tensors(self) -> list[Tensor]:
-        return [*self.parameters.values, *(tensor for name in self._state for tensor in self._state[name])]
+            if isinstance(lr, Tensor):
+                value.addcmul_(direction, lr * -rate)  # the same bits as by `alpha`, which takes numbers alone
+            else:
+                value.add_(direction, alpha=-lr * rate)
+        if state is not self._state:
+            _copy(_members(state), _members(self._state))
 
     def state_dict(self) -> dict[str, Any]:
         """As `Optimizer.state_dict`: the rule's state."""
@@ -151,6 +165,24 @@ class RuleOptimizer(Optimizer):
                     tensor.copy_(saved)
 
 
+def _members(state: State) -> list[Tensor]:
+    return [tensor for name in state for tensor in state[name]]
+
+
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        if source is not target:
+            target.copy_(source)
+
+
+def _where(finite: Tensor, tensors: list[Tensor], update: Callable[[], None]) -> None:
+    """Updates, and takes it back unless `finite`, on copies' account: reading that on the host would wait for it."""
+    old = [tensor.clone() for tensor in tensors]
+    update()
+    for new, before in zip(tensors, old, strict=True):
+        new.copy_(torch.where(finite, new, before))
+
+
 def _words(shapes: dict[str, list[torch.Size]]) -> str:
     return ", ".join(f"{name} {[list(shape) for shape in sizes]}" for name, sizes in shapes.items()) or "nothing"
 
@@ -166,15 +198,34 @@ class TorchOptimizer(Optimizer):
     def __init__(self, *optimizers: torch.optim.Optimizer, scales: Sequence[float] | None = None) -> None:
         self.optimizers = optimizers
         self.scales = [1.0] * len(optimizers) if scales is None else list(scales)
+        self._settled: list[Tensor] = []  # values and memory, once they stay where they are
 
-    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
-        """As `Optimizer.step`; with `finite` it waits for the device."""
+    def step(self, evaluate: Evaluate, lr: Rate, finite: Finite | None = None) -> None:
+        """As `Optimizer.step`; with `finite` it waits for the device, unless it is settled."""
         evaluate()
-        if finite is not None and not bool(finite()):
-            return
+        if finite is not None and self._settled:
+            with torch.no_grad():
+                _where(finite(), self._settled, lambda: self._update(lr))
+        elif finite is None or bool(finite()):
+            self._update(lr)
+
+    def _update(self, lr: Rate) -> None:
         for optimizer, scale in zip(self.optimizers, self.scales, strict=True):
             _set_lr(optimizer, lr * scale)
             optimizer.step()
+
+    def settle(self) -> list[Tensor]:
+        """As `Optimizer.settle`.
+
+        Raises:
+            UsageError: an optimizer has no form that counts its steps on the device (torch's `capturable`).
+        """
+        for optimizer in self.optimizers:
+            settle(optimizer)
+        memory = [tensor for optimizer in self.optimizers for tensor in memory_of(optimizer)]
+        groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
+        self._settled = [*(value for group in groups for value in group["params"]), *memory]
+        return memory
 
     def state_dict(self) -> dict[str, Any]:
         """As `Optimizer.state_dict`."""
@@ -196,7 +247,7 @@ class ClosureOptimizer(Optimizer):
         self.optimizer = optimizer
         self.scaled = scaled
 
-    def step(self, evaluate: Evaluate, lr: float, finite: Finite | None = None) -> None:
+    def step(self, evaluate: Evaluate, lr: Rate, finite: Finite | None = None) -> None:
         """As `Optimizer.step`, except that it takes no `finite`.
 
         Raises:
@@ -231,9 +282,15 @@ class ClosureOptimizer(Optimizer):
         _load((self.optimizer,), state)
 
 
-def _set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+def _set_lr(optimizer: torch.optim.Optimizer, lr: Rate) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = lr * group.get("rate", 1.0)
+        rate = lr * group.get("rate", 1.0)
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] = rate
+        elif isinstance(rate, Tensor):
+            group["lr"].copy_(rate)
+        else:
+            group["lr"].fill_(rate)
 
 
 def _load(optimizers: Sequence[torch.optim.Optimizer], state: dict[str, Any]) -> None:

@@ -74,6 +74,14 @@ class Parameters(ABC):
         With `values`, tensors laid out as `self.values` are (an average, a moment), their parts by name.
         """
 
+    @abstractmethod
+    def lie_in(self, memory: Sequence[Tensor], model: nn.Module) -> None:
+        """The values, and with them the parameters of `model`, are what `memory` holds from now on.
+
+        It has a tensor for each of `values`, of its shape, which others may change as well. All tensors stay the same
+        objects, so that an optimizer that was built before works on that memory.
+        """
+
     @property
     def is_even(self) -> bool:
         """Whether all parameters have the optimizer's own rate and weight decay."""
@@ -162,7 +170,7 @@ class FlatParameters(Parameters):
 
         self.names = [name for name, _ in chosen]
         self.values, self.gradients = [], []
-        self._shapes: list[list[torch.Size]] = []
+        self._forms: list[list[_Form]] = []
         self._penalised_values, self._penalised_gradients = [], []
         for _, items in found:
             self._lay(items, first)
@@ -173,25 +181,34 @@ class FlatParameters(Parameters):
 
     def _lay(self, items: Sequence[tuple[str, nn.Parameter]], first: Collection[str]) -> None:
         """Adds one flat tensor, of which these parameters become views."""
-        flat = torch.cat([parameter.detach().reshape(-1) for _, parameter in items])
+        forms = [_Form.of(parameter) for _, parameter in items]
+        flat = torch.cat([form.row(parameter.detach()) for form, (_, parameter) in zip(forms, items, strict=True)])
         gradient = torch.zeros_like(flat)
         flat.grad = gradient
-        shapes = [parameter.shape for _, parameter in items]
-        for (_, parameter), value, slope in zip(items, _views(flat, shapes), _views(gradient, shapes), strict=True):
+        for (_, parameter), value, slope in zip(items, _views(flat, forms), _views(gradient, forms), strict=True):
             parameter.data = value
             parameter.grad = slope
         penalised = sum(parameter.numel() for name, parameter in items if name in first)
         self.values.append(flat)
         self.gradients.append(gradient)
-        self._shapes.append(shapes)
+        self._forms.append(forms)
         self._penalised_values.append(flat[:penalised])
         self._penalised_gradients.append(gradient[:penalised])
 
     def named(self, values: Sequence[Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
         """As `Parameters.named`."""
         tensors = self.values if values is None else values
-        parts = (part for flat, shapes in zip(tensors, self._shapes, strict=True) for part in _views(flat, shapes))
+        parts = (part for flat, forms in zip(tensors, self._forms, strict=True) for part in _views(flat, forms))
         return zip(self.names, parts, strict=True)
+
+    def lie_in(self, memory: Sequence[Tensor], model: nn.Module) -> None:
+        """As `Parameters.lie_in`."""
+        for value, place in zip(self.values, memory, strict=True):
+            value.data = place
+        for name, part in self.named():
+            model.get_parameter(name).data = part
+        old = self._penalised_values
+        self._penalised_values = [value[: len(part)] for value, part in zip(self.values, old, strict=True)]
 
 
 class SeparateParameters(Parameters):
@@ -225,10 +242,39 @@ class SeparateParameters(Parameters):
         tensors = self.values if values is None else values
         return zip(self.names, (tensor.detach() for tensor in tensors), strict=True)
 
+    def lie_in(self, memory: Sequence[Tensor], model: nn.Module) -> None:
+        """As `Parameters.lie_in`."""
+        for value, place in zip(self.values, memory, strict=True):
+            value.data = place
 
-def _views(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    parts = flat.split_with_sizes([math.prod(shape) for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+@dataclass(frozen=True)
+class _Form:
+    """How a parameter lies in a flat tensor: by its shape, or a convolution's with the channels last."""
+
+    shape: torch.Size
+    is_channels_last: bool
+
+    @classmethod
+    def of(cls, parameter: Tensor) -> _Form:
+        last = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+        return cls(parameter.shape, last and not parameter.is_contiguous())
+
+    def row(self, values: Tensor) -> Tensor:
+        """[numbers], in the order in which they lie in memory."""
+        return (values.permute(0, 2, 3, 1) if self.is_channels_last else values).reshape(-1)
+
+    def view(self, row: Tensor) -> Tensor:
+        """The parameter that such a row is."""
+        if not self.is_channels_last:
+            return row.view(self.shape)
+        outputs, inputs, height, width = self.shape
+        return row.view(outputs, height, width, inputs).permute(0, 3, 1, 2)
+
+
+def _views(flat: Tensor, forms: Sequence[_Form]) -> list[Tensor]:
+    parts = flat.split_with_sizes([math.prod(form.shape) for form in forms])
+    return [form.view(part) for part, form in zip(parts, forms, strict=True)]
 
 
 def _trainable(

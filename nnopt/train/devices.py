@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,8 +20,38 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MULTIPLY_ADDS_FOR_THREADS = 50_000_000
 
 
+# Accelerators of which torch can record a graph of kernels and replay it.
+GRAPHS = ("cuda", "xpu")
+# Accelerators that torch reaches through a package of their own: its module, which registers the device, and its line.
+PLUG_INS = {"tpu": ("torch_tpu", "pip install 'nnopt[tpu]'")}
+
+
+def import_plug_ins() -> dict[str, str]:
+    """Imports what adds devices to torch, where it is installed; why one could not be, by its device.
+
+    A process has one accelerator: none is looked for where torch has one of its own.
+    """
+    reasons: dict[str, str] = {}
+    for kind, (module, line) in PLUG_INS.items():
+        if torch.accelerator.is_available():
+            continue
+        if importlib.util.find_spec(module) is None:
+            reasons[kind] = f"{module} is not installed: {line}"
+            continue
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a package of drivers says where its hardware is missing
+            words = (str(error).strip().splitlines() or [""])[0]
+            reasons[kind] = f"{module} does not start here: {type(error).__name__}: {words}"
+            continue
+        if not torch.accelerator.is_available():
+            reasons[kind] = f"{module} finds none here"
+    return reasons
+
+
 def available_devices() -> list[str]:
     """Names that `device:` takes here, the CPU last."""
+    import_plug_ins()
     found = []
     if torch.accelerator.is_available():
         accelerator = torch.accelerator.current_accelerator()
@@ -39,20 +71,62 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(known[0])
     if name.removesuffix(":0") not in known:
-        raise DeviceError(f"device {name} is not there; this machine has {', '.join(known)}")
+        reason = import_plug_ins().get(name.partition(":")[0])
+        raise DeviceError(
+            f"device {name} is not there; this machine has {', '.join(known)}{f' ({reason})' if reason else ''}"
+        )
     return torch.device(name.removesuffix(":0"))
+
+
+def lacking(precision: str, device: torch.device) -> str | None:
+    """Why the device cannot compute in `precision`, or None."""
+    kind = device.type
+    if precision == "tf32" and (kind != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
+        return f"tf32 needs an NVIDIA GPU of the Ampere generation or later, not {device}"
+    if precision == "fp16" and kind == "cpu":
+        return "fp16 needs an accelerator, and this run is on the CPU: use bf16 or fp32"
+    dtype = AUTOCAST.get(precision)
+    if dtype is None or kind == "cpu":
+        return None
+    if not torch.amp.is_autocast_available(kind):
+        return f"torch has no mixed precision on {device}: use fp32"
+    if kind == "cuda":
+        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            return "this GPU has no bf16: use fp16 or fp32"
+        return None
+    try:
+        with torch.no_grad(), torch.autocast(kind, dtype=dtype):
+            small = torch.ones(2, 2, device=device)
+            product = small @ small
+        return None if product.dtype == dtype else f"{device} has no {precision}: use fp32"
+    except (RuntimeError, TypeError) as error:
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"{device} has no {precision} ({words}): use fp32"
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raises DeviceError where the device cannot compute in `precision`."""
-    if precision == "fp16" and device.type == "cpu":
-        raise DeviceError("strategy.precision: fp16 needs an accelerator, and this run is on the CPU: use bf16 or fp32")
-    if precision == "tf32" and (device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0)):
+    reason = lacking(precision, device)
+    if reason is not None:
+        raise DeviceError(f"strategy.precision: {reason}")
+
+
+def check_graph(wanted: bool, device: torch.device) -> None:
+    """Raises DeviceError where updates are to be recorded and the device has no graphs."""
+    if wanted and device.type not in GRAPHS:
+        where = "the CPU" if device.type == "cpu" else device
         raise DeviceError(
-            f"strategy.precision: tf32 needs an NVIDIA GPU of the Ampere generation or later, not {device}"
+            f"strategy.graph needs CUDA or XPU, and this run is on {where}: leave it out, or take compile"
         )
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise DeviceError("strategy.precision: this GPU has no bf16: use fp16 or fp32")
+
+
+def name_of(device: torch.device) -> str | None:
+    """What an accelerator calls itself; None where torch does not tell, and for the CPU."""
+    ask = getattr(torch.get_device_module(device.type), "get_device_name", None) if device.type != "cpu" else None
+    try:
+        return None if ask is None else str(ask(device))
+    except (RuntimeError, TypeError, AssertionError):
+        return None
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[object]]:

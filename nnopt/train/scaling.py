@@ -15,7 +15,7 @@ class LossScaler:
     """Multiplies the loss so that small gradients survive fp16; halves the factor after an overflow.
 
     Micikevicius et al. 2018, Mixed Precision Training, arXiv:1710.03740. Same rule as torch.amp.GradScaler, with the
-    verdict "all gradients finite" left on the device as a 0-dim bool.
+    verdict "all gradients finite" left on the device as a 0-dim bool. Its tensors stay where they are.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -28,7 +28,7 @@ class LossScaler:
         inverse = 1.0 / self.scale
         for gradient in gradients:
             gradient.mul_(inverse)
-        self.all_finite = torch.stack([torch.isfinite(gradient).all() for gradient in gradients]).all()
+        self.all_finite.copy_(torch.stack([torch.isfinite(gradient).all() for gradient in gradients]).all())
 
     def finite(self) -> Tensor:
         """Whether the last gradients were all finite: 0-dim bool on the device."""
@@ -40,8 +40,8 @@ class LossScaler:
         due = good >= INTERVAL
         grown = self.scale * GROWTH
         grows = due & torch.isfinite(grown)
-        self.scale = torch.where(self.all_finite, torch.where(grows, grown, self.scale), self.scale * BACKOFF)
-        self.good_steps = torch.where(due, torch.zeros_like(good), good)
+        self.scale.copy_(torch.where(self.all_finite, torch.where(grows, grown, self.scale), self.scale * BACKOFF))
+        self.good_steps.copy_(torch.where(due, torch.zeros_like(good), good))
 
     def state_dict(self) -> dict[str, Any]:
         """Scale and the count of finite updates."""
@@ -49,5 +49,5 @@ class LossScaler:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
-        self.scale = state["scale"].to(self.scale.device)
-        self.good_steps = state["good_steps"].to(self.good_steps.device)
+        self.scale.copy_(state["scale"])
+        self.good_steps.copy_(state["good_steps"])

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from nnopt.data.augment.pixels import Pixels
-from nnopt.data.augment.transform import Transform, chosen, uniform, where_chosen
+from nnopt.data.augment.transform import Transform, chosen, constant, uniform, where_chosen
 
 # Images [n, c, h, w] with black at 0 and white at 1, and how much each is to change [n]: the changed images.
 Change = Callable[[Tensor, Tensor], Tensor]
@@ -22,7 +22,7 @@ def grey(images: Tensor) -> Tensor:
     """[n, 1, h, w], how bright each pixel is; the mean of channels that are not three."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    return (images * torch.tensor(_GREY, device=images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (images * constant(_GREY, images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def blend(images: Tensor, others: Tensor | float, factors: Tensor) -> Tensor:

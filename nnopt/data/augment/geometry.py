@@ -17,7 +17,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from nnopt.data.augment.pixels import Pixels
-from nnopt.data.augment.transform import Transform, chosen, uniform, where_chosen
+from nnopt.data.augment.transform import Transform, chosen, constant, uniform, where_chosen
 
 # What is seen beyond the edge, and torch's word for it.
 FILLS = {"black": "zeros", "edge": "border", "mirror": "reflection"}
@@ -56,8 +56,8 @@ class Flip(Motion):
 
     @override
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-        sides = [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]] if self.axis == -1 else [[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
-        return torch.tensor(sides, device=generator.device).expand(count, 2, 3)
+        sides = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0) if self.axis == -1 else (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+        return constant(sides, generator.device).view(2, 3).expand(count, 2, 3)
 
     @override
     def __call__(self, inputs: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ class Translation(Motion):
     @override
     def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
         draws = uniform(2 * count, -self.amount, self.amount, generator).view(count, 2, 1)
-        size = torch.tensor([[float(width)], [float(height)]], device=generator.device)
+        size = constant((float(width), float(height)), generator.device).view(2, 1)
         return torch.cat((torch.eye(2, device=generator.device).expand(count, 2, 2), draws * size), dim=2)
 
 
@@ -152,8 +152,8 @@ def moved(inputs: Tensor, motions: Tensor, fill: str, pixels: Pixels) -> Tensor:
     """Images [n, c, h, w] changed by motions [n, 2, 3], with values between pixels by bilinear interpolation."""
     count, channels, height, width = inputs.shape
     # torch measures places in halves of the width and the height.
-    to_halves = torch.tensor([[2 / width], [2 / height]], device=inputs.device)
-    from_halves = torch.tensor([width / 2, height / 2, 1.0], device=inputs.device)
+    to_halves = constant((2 / width, 2 / height), inputs.device).view(2, 1)
+    from_halves = constant((width / 2, height / 2, 1.0), inputs.device)
     theta = motions * to_halves * from_halves
     grid = F.affine_grid(theta, [count, channels, height, width], align_corners=False)
     if fill != "black":

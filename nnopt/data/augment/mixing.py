@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
@@ -58,7 +57,8 @@ class Mixing(Transform):
         """The targets of samples that keep a share `kept` [n] of themselves; of classes [n, classes]."""
         if not targets.is_floating_point():
             assert self.classes is not None
-            targets = F.one_hot(targets, self.classes).float()
+            # torch's one_hot looks at the numbers on the host first.
+            targets = (targets[:, None] == torch.arange(self.classes, device=targets.device)).float()
         return torch.lerp(targets.index_select(0, partners), targets, kept.view(-1, *([1] * (targets.ndim - 1))))
 
 

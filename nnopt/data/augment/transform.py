@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -56,6 +57,12 @@ def where_chosen(which: Tensor | None, changed: Tensor, inputs: Tensor) -> Tenso
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
     """[count] draws, each between `low` and `high`, on the generator's device."""
     return torch.rand(count, generator=generator, device=generator.device) * (high - low) + low
+
+
+@functools.lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """[n] float32, kept on the device: to bring numbers there anew would make the host wait, batch after batch."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def check_images(kind: str, data: Dataset) -> None:
