@@ -15,10 +15,14 @@ __all__ = ["Cut", "Fixed", "Job", "Supply"]
 
 @dataclass(frozen=True)
 class Job:
-    """Runs (at least one) that one worker trains one after the other, up to the first that is not done."""
+    """Runs (at least one) that one worker trains one after the other, up to the first that is not done.
+
+    `is_taken_up`: another worker was at it, and was lost.
+    """
 
     runs: tuple[RunSpec, ...]
     cut: Cut | None = None
+    is_taken_up: bool = False
 
 
 class Supply(Protocol):

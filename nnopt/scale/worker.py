@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import signal
 from multiprocessing.connection import Connection
-from typing import Any
 
 from nnopt.errors import NnoptError
+from nnopt.plan import RunSpec
+from nnopt.scale.agency import FREE
+from nnopt.scale.group import train_in_group, wants_group
+from nnopt.scale.sender import Line, Sender
 from nnopt.scale.supply import Job
+from nnopt.store.lock import wait_until_free
+from nnopt.store.place import place
+from nnopt.store.record import RunRecord
 from nnopt.train.experiment import Options
-from nnopt.train.listener import Listener, Moment
 from nnopt.train.runner import Workshop, run_one
+from nnopt.train.session import Cut
 from nnopt.train.setup import DataCache
 from nnopt.train.signals import StopRequest, stop_requests
 
-FREE = "free"  # the word by which a worker says that it can take another job
+SECONDS_TO_FREE = 30.0  # that a lost worker may take to let go of its folder
 
 
 def carry_out_job(job: Job, shop: Workshop, fresh: bool) -> str:
     """Trains the runs of a job up to the first that is not done; the status of the last that was looked at.
+
+    Every worker of every agency comes through here.
 
     Raises:
         Interrupted, DiskError, UsageError: as `run_one`.
@@ -26,69 +34,44 @@ def carry_out_job(job: Job, shop: Workshop, fresh: bool) -> str:
     status = "done"
     for run in job.runs:
         shop.stop.raise_if_set()
-        status = run_one(run, shop, fresh, job.cut).status
+        if job.is_taken_up:
+            wait_until_free(place(run, shop.runs_dir).folder, SECONDS_TO_FREE)
+        status = train_one(run, shop, fresh, job.cut).status
         if status != "done":
             break
     return status
 
 
-class Sender(Listener):
-    """Sends what a worker's training says to the process that listens."""
-
-    def __init__(self, connection: Connection, stop: StopRequest) -> None:
-        self.connection = connection
-        self.stop = stop
-
-    def send(self, *words: Any) -> None:
-        """Sends a message; where nobody listens any more, asks the run to stop at a checkpoint."""
-        try:
-            self.connection.send(words)
-        except OSError:
-            self.stop.code = self.stop.code or 128 + signal.SIGTERM
-
-    def skipped(self, label: str, status: str) -> None:
-        """As the base class says."""
-        self.send("skipped", label, status)
-
-    def started(self, label: str, from_step: int) -> None:
-        """As the base class says."""
-        self.send("started", label, from_step)
-
-    def moment(self, label: str, moment: Moment) -> None:
-        """As the base class says."""
-        self.send("moment", label, moment)
-
-    def row(self, label: str, row: dict[str, Any]) -> None:
-        """As the base class says."""
-        self.send("row", label, row)
-
-    def note(self, label: str, text: str) -> None:
-        """As the base class says."""
-        self.send("note", label, text)
-
-    def ended(self, label: str, status: str, reason: str) -> None:
-        """As the base class says."""
-        self.send("ended", label, status, reason)
+def train_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None = None) -> RunRecord:
+    """As `run_one`, by as many processes as the run asks for."""
+    size = wants_group(run)
+    return run_one(run, shop, fresh, cut) if size == 1 else train_in_group(run, shop, fresh, cut, size)
 
 
 def work(connection: Connection, options: Options) -> None:
     """Trains the jobs that come through `connection` until it closes; in between the process sleeps."""
-    cache = DataCache()
     with stop_requests() as stop:
         # Ctrl-C reaches the whole group: the parent passes it on once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sender = Sender(connection, stop)
-        shop = Workshop(options.runs_dir, cache, sender, stop, options.most_threads)
-        while True:
-            try:
-                job = connection.recv()
-            except EOFError:
-                return
-            status, error = "", None
-            try:
-                status = carry_out_job(job, shop, options.fresh)
-            except NnoptError as problem:
-                error = (problem.exit_code, str(problem))
-            sender.send(FREE, status, error)
-            if stop.code is not None:
-                return
+        serve(connection, options, stop)
+
+
+def serve(line: Line, options: Options, stop: StopRequest) -> None:
+    """Trains the jobs that come over `line` until it closes, or `stop` was asked for."""
+    sender = Sender(line, stop)
+    shop = Workshop(
+        options.runs_dir, DataCache(), sender, stop, options.most_threads, options.profile, options.max_restarts
+    )
+    while True:
+        try:
+            job = line.recv()
+        except EOFError:
+            return
+        status, error = "", None
+        try:
+            status = carry_out_job(job, shop, options.fresh)
+        except NnoptError as problem:
+            error = (problem.exit_code, str(problem))
+        sender.send(FREE, status, error)
+        if stop.code is not None:
+            return

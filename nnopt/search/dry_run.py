@@ -94,8 +94,9 @@ def plan_sweep(experiment: ExperimentSpec, options: SweepOptions) -> SweepPlan:
                 )
             )
     total = sum(plan.left * plan.trial_seconds + plan.confirm_seconds for plan in plans)
-    startup = STARTUP_SECONDS if options.jobs > 1 else 0.0
-    return SweepPlan(tuple(plans), len(search.trial_seeds), options.jobs, startup + total / options.jobs, file.limits)
+    jobs = options.jobs or 1
+    startup = STARTUP_SECONDS if jobs > 1 else 0.0
+    return SweepPlan(tuple(plans), len(search.trial_seeds), jobs, startup + total / jobs, file.limits)
 
 
 def _to_confirm(

@@ -13,7 +13,10 @@ from nnopt.compare.search.reported import reported_metric
 from nnopt.compare.search.summary import SearchSummary, best_of, summarise_search
 from nnopt.errors import HeldError, RunsFolderError, UsageError
 from nnopt.plan import Plan, RunSpec
+from nnopt.scale.agency import Agency
 from nnopt.scale.crew import Crew
+from nnopt.scale.needs import Needs
+from nnopt.scale.on import agency_on, restarts
 from nnopt.scale.supply import Fixed
 from nnopt.search.confirm import chosen, retire, tell_again, winner_runs
 from nnopt.search.extension import extended
@@ -42,12 +45,17 @@ from nnopt.train.signals import StopRequest, stop_requests
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """How a search is carried out; `extend` searches beyond the edges that bests lie at."""
+    """How a search is carried out; `extend` searches beyond the edges that bests lie at.
+
+    `on` names a cluster, and `max_restarts` how often a run whose worker was lost is taken up (None: as usual there).
+    """
 
     runs_dir: Path
-    jobs: int = 1
+    jobs: int | None = None
     fresh: bool = False
     extend: bool = False
+    on: str | None = None
+    max_restarts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,9 @@ def sweep(
     search_of(experiment)
     folder = options.runs_dir / experiment.name
     make_folder(folder)
-    with stop_requests() as stop:
-        work = _Sweep(experiment, options, listener, more, stop)
+    how = _how(experiment, options)
+    with stop_requests() as stop, agency_on(options.on, how, options.jobs, experiment.cluster) as agency:
+        work = _Sweep(experiment, options, listener, more, stop, how, agency)
         try:
             with RunLock(folder):
                 work.open()
@@ -101,6 +110,18 @@ def subjects_of(experiment: ExperimentSpec, file: SearchFile, runs_dir: Path) ->
     ]
 
 
+def _how(experiment: ExperimentSpec, options: SweepOptions) -> Options:
+    """Trials side by side share the cores of this machine; on a cluster each takes one unless the file says more."""
+    jobs, cpus = options.jobs or 1, experiment.cluster.cpus
+    threads = max(1, cores() // jobs) if jobs > 1 else None
+    return Options(
+        options.runs_dir,
+        most_threads=threads if options.on is None else cpus or 1,
+        max_restarts=restarts(options.on, options.max_restarts),
+        elsewhere=options.on is not None,
+    )
+
+
 @dataclass
 class _Sweep:
     experiment: ExperimentSpec
@@ -108,13 +129,13 @@ class _Sweep:
     listener: Listener
     more: Callable[[int], None]
     stop: StopRequest
+    how: Options
+    agency: Agency | None = None
     cache: DataCache = field(default_factory=DataCache)
 
     def __post_init__(self) -> None:
-        jobs = self.options.jobs
         self.folder = self.options.runs_dir / self.experiment.name
-        self.how = Options(self.options.runs_dir, most_threads=max(1, cores() // jobs) if jobs > 1 else None)
-        self.crew = Crew(self.how, self.listener, self.stop, jobs, self.cache)
+        self.crew = Crew(self.how, self.listener, self.stop, self.options.jobs, self.cache, self.agency)
 
     @property
     def is_begun(self) -> bool:
@@ -145,6 +166,9 @@ class _Sweep:
     def carry_out(self) -> Swept:
         """Trials, where asked the part beyond the edges, winners, and what came of it."""
         self.file.write(self.folder)
+        if self.agency is not None:
+            settings = self.experiment.variants.values()
+            self.agency.fit(Needs.of(self.experiment.cluster, settings, self.how.most_threads or 1))
         with self.crew:
             with open_storage(self.folder) as storage:
                 lanes = [self._lane(subject, storage) for subject in self.subjects]

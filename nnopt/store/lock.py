@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ from nnopt.store.files import refusals, write_json
 
 LOCK = ".lock"
 HOLDER = ".holder.json"
+WORKER = "NNOPT_WORKER"  # environment: the name of a worker that was started on another machine
 
 
 class RunLock:
@@ -61,11 +63,36 @@ def holder_lives(folder: Path) -> bool:
         return False
 
 
+def wait_until_free(folder: Path, seconds: float) -> None:
+    """Waits, so long at most, until nobody holds the folder: a process that was given up may still be ending."""
+    end = time.monotonic() + seconds
+    while folder.is_dir() and time.monotonic() < end:
+        try:
+            with FileLock(folder / LOCK, timeout=0):
+                return
+        except OSError:
+            time.sleep(0.1)
+
+
+def forget_holder(folder: Path, worker: str) -> None:
+    """Frees the folder of a worker that is lost: it is no longer believed to be at work.
+
+    A file system over the network may keep the lock of a machine that is gone: the next holder makes a new file.
+    """
+    holder = _read_holder(folder)
+    if holder is None or holder.get("worker") != worker:
+        return
+    if holder.get("host") != platform.node():
+        (folder / LOCK).unlink(missing_ok=True)
+    (folder / HOLDER).unlink(missing_ok=True)
+
+
 def _this_process() -> dict[str, Any]:
     import psutil
 
     process = psutil.Process()
     return {
+        **({"worker": os.environ[WORKER]} if WORKER in os.environ else {}),
         "pid": os.getpid(),
         "host": platform.node(),
         "process_started": process.create_time(),

@@ -11,6 +11,7 @@ from typing import Literal
 from nnopt.errors import NnoptError, RunsFolderError
 from nnopt.plan import RunSpec
 from nnopt.store.files import refusals
+from nnopt.store.lock import RunLock
 from nnopt.store.record import SUMMARY, RunRecord
 
 ASIDE = ".aside"  # below the runs folder: what --fresh set aside
@@ -50,6 +51,19 @@ def find_same(label: str, spec_hash: str, runs_dir: Path) -> RunRecord | None:
     """The run called `label` that was made from the spec with this hash, where it lies below `runs_dir`."""
     known = (_read(folder) for folder in _alike(runs_dir / label))
     return next((record for record in known if record is not None and record.spec_hash == spec_hash), None)
+
+
+def make_way(run: RunSpec, runs_dir: Path) -> None:
+    """Sets aside the folder that has `run`, or one that it could go on from, as `--fresh` asks.
+
+    Raises:
+        HeldError: another program is writing it.
+    """
+    found = place(run, runs_dir)
+    if found.found:
+        with RunLock(found.folder):
+            pass  # nobody else is writing it
+        set_aside(found.folder, runs_dir)
 
 
 def set_aside(folder: Path, runs_dir: Path) -> Path:

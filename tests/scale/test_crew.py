@@ -105,7 +105,7 @@ def test_a_trial_never_reads_test_data_and_keeps_no_best_weights(
         read.append(part)
         return evaluate_part(setup, state, part)
 
-    monkeypatch.setattr("nnopt.train.runner.evaluate_part", reading)
+    monkeypatch.setattr("nnopt.train.testing.evaluate_part", reading)
     monkeypatch.setattr("nnopt.train.judging.evaluate_part", reading)
     ((run,),) = trials(tmp_path, 1)
     train(Fixed([run]), tmp_path)

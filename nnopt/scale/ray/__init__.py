@@ -1,0 +1,1 @@
+"""Workers that are actors of Ray, on one machine or many."""
