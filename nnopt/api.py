@@ -23,29 +23,33 @@ def train(
     experiment: ExperimentSpec | str | Path,
     *overrides: str,
     runs_dir: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
     fail_fast: bool = False,
+    profile: bool = False,
+    on: str | None = None,
+    max_restarts: int | None = None,
 ) -> list[RunRecord]:
     """Trains what is left of an experiment, as `nnopt train` does, and returns the records of its runs.
 
-    `experiment` is a spec from `load`, or a file, over which `overrides` ("optimizer.lr=0.01") are laid.
+    `experiment` is a spec from `load`, or a file, over which `overrides` ("optimizer.lr=0.01") are laid. With
+    `profile` each run's folder says where the time of its steps goes (profile.csv). `on` names a cluster and
+    `max_restarts` how often a run is taken up whose process was lost, as the flags of the same names do.
 
     Raises:
         NnoptError: as the command line reports; runs that failed or diverged are in the records instead.
     """
-    from nnopt.scale.processes import train_side_by_side
-    from nnopt.train.experiment import Options, train_plan
+    from nnopt.scale.on import restarts
+    from nnopt.scale.processes import train_runs
+    from nnopt.train.experiment import Options
     from nnopt.train.listener import Listener
     from nnopt.train.report import write_report
 
     spec = _loaded(experiment, overrides)
     plan = Plan.of(spec)
-    options = Options(runs_folder(Path(runs_dir) if runs_dir else None), fresh, fail_fast)
-    if jobs > 1:
-        records = train_side_by_side(plan, options, Listener(), jobs)
-    else:
-        records = train_plan(plan, options, Listener())
+    folder, lives = runs_folder(Path(runs_dir) if runs_dir else None), restarts(on, max_restarts)
+    options = Options(folder, fresh, fail_fast, profile=profile, max_restarts=lives)
+    records = train_runs(plan, options, Listener(), jobs, on)
     write_report(plan, records, options.runs_dir)
     return records
 
@@ -54,9 +58,11 @@ def sweep(
     experiment: ExperimentSpec | str | Path,
     *overrides: str,
     runs_dir: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     fresh: bool = False,
     extend: bool = False,
+    on: str | None = None,
+    max_restarts: int | None = None,
 ) -> Swept:
     """Searches settings as `nnopt sweep` does: what was found, and the comparison of the winners on fresh seeds.
 
@@ -70,7 +76,8 @@ def sweep(
     from nnopt.train.listener import Listener
 
     folder = runs_folder(Path(runs_dir) if runs_dir else None)
-    return carry_out(_loaded(experiment, overrides), SweepOptions(folder, jobs, fresh, extend), Listener())
+    options = SweepOptions(folder, jobs, fresh, extend, on, max_restarts)
+    return carry_out(_loaded(experiment, overrides), options, Listener())
 
 
 def _loaded(experiment: ExperimentSpec | str | Path, overrides: tuple[str, ...]) -> ExperimentSpec:

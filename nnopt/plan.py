@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -50,6 +50,11 @@ class RunSpec:
     def hash_without_budget(self) -> str | None:
         """Equal for two runs of which the longer can go on from the shorter; None where none can."""
         return settings_hash(self.settings, without_budget=True) if self.settings.horizon_free else None
+
+    @property
+    def in_one_process(self) -> RunSpec:
+        """The same network and data, for a process by itself that asks them something."""
+        return replace(self, settings=self.settings.model_copy(update={"parallel": None}))
 
     def as_file(self) -> str:
         """A spec file that trains just this run."""

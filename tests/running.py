@@ -30,6 +30,7 @@ from nnopt.train.session import Session
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
+from nnopt.train.updating import InTurn
 
 # Trains in some hundredths of a second: 1222 training images, 20 steps an epoch, the last of 6 samples.
 DIGITS: dict[str, Any] = {**SMALL, "logging": {"every": 1}, "device": "cpu"}
@@ -86,6 +87,7 @@ def open_session(folder: Path, changes: dict[str, Any] | None = None, listener: 
         memory=PeakMemory(setup.device),
         listener=listener or Listener(),
         stop=StopRequest(),
+        engine=InTurn(),
     )
 
 

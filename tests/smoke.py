@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from nnopt.cli.main import app
 from nnopt.spec.loading import load
+from nnopt.spec.parallel import ParameterServer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 TINY = ["budget.steps=4", "evaluation.every.steps=2", "seeds=1"]
@@ -29,8 +31,10 @@ def smoke_command(config: Path) -> list[str]:
 
 
 def missing_data(config: Path) -> str | None:
-    """Why a file cannot be trained here without a download, or None."""
+    """Why a file cannot be trained here without a download or an extra, or None."""
     variants = load(config).variants.values()
+    if any(isinstance(settings.parallel, ParameterServer) for settings in variants) and find_spec("ray") is None:
+        return "ray is not installed: pip install 'nnopt[ray]'"
     return next((reason for settings in variants if (reason := settings.data.available())), None)
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 SLOW = {
     *("cifar10_flips", "cifar10_resnet", "mnist_precision", "mnist_transfer", "tinyshakespeare"),
     *("mnist_channels", "mnist_int8", "mnist_pruning", "mnist_pruning_cnn", "mnist_distillation"),
-    *("mnist", "mnist_small", "lstm_transformer", "digits_low_rank", "wine_grid"),
+    *("mnist", "mnist_small", "lstm_transformer", "digits_low_rank", "wine_grid", "asynchronous", "processes"),
 }
 
 

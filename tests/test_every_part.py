@@ -183,6 +183,14 @@ TABLE: dict[str, dict[str, dict[str, Any]]] = {
         "ema": {"strategy": {"average": {"kind": "ema", "decay": 0.8}}},
         "swa": {"strategy": {"average": {"kind": "swa", "start": 0.3, "every": {"steps": 2}}}},
     },
+    "parallel": {
+        # With two processes: tests/train/parallel.
+        "ddp": {"parallel": {"processes": 1}},
+        "fsdp": {"parallel": {"processes": 1}},
+        "local_sgd": {"parallel": {"processes": 1, "period": 4}},
+        "hogwild": {"parallel": {"processes": 1}},
+        "parameter_server": {"parallel": {"workers": 2, "staleness": 1}},
+    },
     "prune": {
         "magnitude": pruned(kind="magnitude", amount=0.5),
         "random": pruned(kind="random", granularity="2:4"),
@@ -277,6 +285,7 @@ PLACES: dict[str, tuple[str | int, ...]] = {
     "split": ("data", "split"),
     "sampling": ("data", "sampling"),
 }
+SLOW = {("parallel", "parameter_server")}  # it starts Ray
 SEARCHES = {"sampler": "sampler", "pruner": "prune"}  # union -> key of `search`
 ROWS = [(union, name) for union, rows in TABLE.items() if union not in SEARCHES for name in rows]
 SEARCH_ROWS = [(union, name) for union in SEARCHES for name in TABLE[union]]
@@ -317,7 +326,9 @@ def skip_without_data(part: type[KindSpec], keys: dict[str, Any]) -> None:
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize(("union", "name"), ROWS)
+@pytest.mark.parametrize(
+    ("union", "name"), [pytest.param(*row, marks=[pytest.mark.slow] if row in SLOW else []) for row in ROWS]
+)
 def test_a_part_trains_and_lowers_the_loss(
     union: str, name: str, cli: Callable[..., Ended], write_spec: Callable[..., Path], runs: Path
 ) -> None:

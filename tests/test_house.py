@@ -22,7 +22,7 @@ SPECS = [*sorted(ROOT.glob("configs/**/*.yaml")), *sorted(PACKAGE.glob("examples
 
 # Low to high; what stands on one floor may not import from its neighbours there (but within itself).
 FLOORS = [
-    {"version", "errors", "quiet"},
+    {"version", "errors", "quiet", "stages"},
     {"schedules", "optim", "models", "losses", "metrics", "data", "randomness", "structure"},
     {"spec"},
     {"plan"},
@@ -30,7 +30,7 @@ FLOORS = [
     {"compare", "importing"},
     {"track"},
     {"train"},
-    {"scale"},
+    {"scale", "export"},
     {"search"},
     {"api", "cli", "examples"},
 ]
@@ -45,6 +45,8 @@ MAX_FILE, MAX_FUNCTION = 400, 70  # lines; of a function, those of its body
 HEAVY = (
     *("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb", "optuna"),
     *("torchao", "torch_pruning"),
+    *("ray", "submitit"),
+    *("onnx", "onnxscript", "onnxruntime", "hls4ml", "executorch"),
 )
 
 

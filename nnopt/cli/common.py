@@ -23,6 +23,18 @@ RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", metavar="DIR", help="Folder that holds runs (else NNOPT_RUNS_DIR, else ./runs)."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option("--on", metavar="WHERE", help="Train elsewhere: ray (or ray:auto, ray:host:port), slurm."),
+]
+MaxRestarts = Annotated[
+    int | None,
+    typer.Option(
+        "--max-restarts",
+        min=0,
+        help="How often a run whose process is lost is taken up from its checkpoint (0; 3 with --on).",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -61,7 +73,13 @@ def errors_in_a_line(command: Callable[Parameters, None]) -> Callable[Parameters
 
 def print_error(text: str) -> None:
     """Writes `error: ...` to stderr, unwrapped, so that a line stays a line."""
-    print(f"error: {text}", file=sys.stderr)
+    who = "" if speaks_for_all() else f" (process {os.environ['RANK']})"
+    print(f"error{who}: {text}", file=sys.stderr)
+
+
+def speaks_for_all() -> bool:
+    """Whether results are this process's to print: of those that torchrun started, the first's."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def output() -> Console:

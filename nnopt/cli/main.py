@@ -13,6 +13,7 @@ from nnopt.cli.common import Debug
 from nnopt.cli.compare import compare
 from nnopt.cli.doctor import doctor
 from nnopt.cli.evaluate import evaluate
+from nnopt.cli.export import export
 from nnopt.cli.import_runs import import_runs
 from nnopt.cli.init import init
 from nnopt.cli.list import list_runs
@@ -63,6 +64,7 @@ app.command("show")(show)
 app.command("eval")(evaluate)
 app.command("predict")(predict)
 app.command("sample")(sample)
+app.command("export")(export)
 app.command("import")(import_runs)
 app.command("parts")(parts)
 app.command("schema")(schema)

@@ -21,6 +21,9 @@ def show(
     layers: Annotated[
         bool, typer.Option("--layers", help="Show the network's layers instead, with shapes and what they cost.")
     ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time of a step goes instead, as `train --profile` wrote.")
+    ] = False,
     as_json: AsJson = False,
     runs_dir: RunsDir = None,
 ) -> None:
@@ -42,6 +45,11 @@ def show(
         from nnopt.cli.layers_table import print_layers
 
         print_layers(record, as_json)
+        return
+    if profile:
+        from nnopt.cli.profile_table import print_profile
+
+        print_profile(record, as_json)
         return
     if as_json:
         print_json({**record.summary, "status": record.status, "folder": str(record.folder)})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnopt.cli.common import AsJson, RunsDir, errors_in_a_line, output, print_json
+from nnopt.cli.common import AsJson, MaxRestarts, On, RunsDir, errors_in_a_line, output, print_json
 from nnopt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ def sweep(
         typer.Argument(metavar="[KEY=VALUE]...", help="Keys laid over every variant, such as search.trials=50."),
     ] = None,
     runs_dir: RunsDir = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trials side by side, each in its own process.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Trials at a time, each in its own process (1; --on: what fits)."),
+    ] = None,
+    on: On = None,
+    max_restarts: MaxRestarts = None,
     extend: Annotated[
         bool, typer.Option("--extend", help="Search beyond the edges at which the best values lie.")
     ] = False,
@@ -44,7 +49,7 @@ def sweep(
     from nnopt.store.folder import runs_folder
 
     experiment = load(config, tuple(overrides or ()))
-    options = SweepOptions(runs_folder(runs_dir), jobs, fresh, extend)
+    options = SweepOptions(runs_folder(runs_dir), jobs, fresh, extend, on, max_restarts)
     if dry_run:
         from nnopt.cli.sweep_table import print_sweep_plan
         from nnopt.search.dry_run import plan_sweep

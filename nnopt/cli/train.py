@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnopt.cli.common import AsJson, RunsDir, errors_in_a_line, output
+from nnopt.cli.common import AsJson, MaxRestarts, On, RunsDir, errors_in_a_line, output, speaks_for_all
+
+if TYPE_CHECKING:
+    from nnopt.store.record import RunRecord
 
 
 @errors_in_a_line
@@ -18,11 +23,18 @@ def train(
         typer.Argument(metavar="[KEY=VALUE]...", help="Keys laid over every variant, such as optimizer.lr=0.01."),
     ] = None,
     runs_dir: RunsDir = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs side by side, each in its own process.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Runs at a time, each in its own process (1; --on: what fits).")
+    ] = None,
+    on: On = None,
+    max_restarts: MaxRestarts = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and what would become of them.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set old runs aside (never deleted) and begin again.")] = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first run that fails or diverges.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Also write where the time of a step goes, and a trace; numbers stay.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: AsJson = False,
@@ -46,24 +58,36 @@ def train(
 
     from nnopt.compare.tables.table import to_json
     from nnopt.compare.tables.terminal import render
-    from nnopt.scale.processes import train_side_by_side
-    from nnopt.train.experiment import BAD, Options, train_plan
+    from nnopt.scale.on import restarts
+    from nnopt.scale.processes import train_runs
+    from nnopt.train.experiment import BAD, Options
     from nnopt.train.report import write_report
 
-    options = Options(folder, fresh, fail_fast)
-    with watcher(len(plan.runs), quiet) as watch:
+    options = Options(folder, fresh, fail_fast, profile=profile, max_restarts=restarts(on, max_restarts))
+    with watcher(len(plan.runs), quiet or not speaks_for_all()) as watch:
         if plan.experiment.search is not None:
             watch.note(plan.experiment.name, f"variants train as they stand; `nnopt sweep {config}` searches")
-        if jobs > 1:
-            records = train_side_by_side(plan, options, watch, jobs)
-        else:
-            records = train_plan(plan, options, watch)
+        records = train_runs(plan, options, watch, jobs, on)
+    has_bad = any(record.status in BAD for record in records)
+    if not speaks_for_all():
+        raise typer.Exit(1 if has_bad else 0)
     comparison, written = write_report(plan, records, folder)
     if as_json:
-        print(to_json(comparison))
+        print(_with_profiles(to_json(comparison), records) if profile else to_json(comparison))
     else:
         console = output()
         render(comparison, console)
         console.print(f"written: {', '.join(str(path) for path in written)}", soft_wrap=True)
-    if any(record.status in BAD for record in records):
+        if profile:
+            from nnopt.cli.profile_table import print_profiles
+
+            print_profiles(records)
+    if has_bad:
         raise typer.Exit(1)
+
+
+def _with_profiles(comparison: str, records: Sequence[RunRecord]) -> str:
+    """The comparison as JSON, with the profiles of its runs by name."""
+    from nnopt.cli.profile_table import profiles_of
+
+    return json.dumps({**json.loads(comparison), "profiles": profiles_of(records)}, indent=1, ensure_ascii=False)

@@ -6,6 +6,7 @@
 | `best_<column>` | its best value |
 | `test_<metric>`, `test_best_<metric>` | on test data, with the last or with the best weights |
 | `train_seconds`, `samples_per_second`, `memory_peak_bytes`, `energy_joules` | of the whole run |
+| `updates_per_second`, `staleness_mean`, `staleness_max`, `drift` | of all updates: docs/asynchronous.md |
 | `parameters`, `nonzero_parameters`, `network_bytes`, `multiply_adds` | of the network that came out |
 | `latency_seconds`, `latency_p95_seconds` | of its answer to one sample |
 | `batch_latency_seconds`, `batch_latency_p95_seconds`, `inference_samples_per_second` | of answers to a batch |

@@ -13,7 +13,7 @@ from nnopt.compare.measures import Measure, best_of, test_of
 from nnopt.compare.series import finite
 from nnopt.compare.spread import Spread, mean
 from nnopt.compare.target import TimeToTarget
-from nnopt.spec.metric_names import OF_THE_NETWORK
+from nnopt.spec.metric_names import OF_THE_NETWORK, TRAFFIC
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Row:
     best weights, and None unless all of these runs have it. `to_target` holds Kaplan-Meier medians. `area` is the
     mean level of the column's curve over the steps that all runs compared have, `end_rate` its change per hundred
     steps near the end. `train_seconds`, `samples_per_second` and `energy_joules` are means over the runs,
-    `memory_peak_bytes` is the largest. What the network that came out costs
+    `memory_peak_bytes` is the largest; `parallel` is the kind by which several processes trained, and what came of
+    that (nnopt.spec.metric_names.TRAFFIC) is a mean. What the network that came out costs
     (nnopt.compare.measures) is a mean as well, `parameters` of any runs where none is done. `rank` is within the
     `task` (the experiment, where several tasks are compared, else None).
     """
@@ -59,6 +60,11 @@ class Row:
     batch_latency_seconds: float | None = None
     batch_latency_p95_seconds: float | None = None
     inference_samples_per_second: float | None = None
+    parallel: str | None = None
+    updates_per_second: float | None = None
+    staleness_mean: float | None = None
+    staleness_max: float | None = None
+    drift: float | None = None
 
 
 def make_row(
@@ -96,6 +102,8 @@ def make_row(
         train_seconds=mean(finite((summary.get("seconds") or {}).get("train")) for summary in summaries),
         energy_joules=_mean(summaries, "energy_joules"),
         **{name: _mean(summaries, name) for name in OF_THE_NETWORK if name != "parameters"},
+        parallel=_parallel(group),
+        **{name: _mean(summaries, name) for name in TRAFFIC},
     )
 
 
@@ -105,6 +113,13 @@ def _of_all(group: Group, measure: Measure | None, some: bool = False) -> Spread
         return None
     values = measure.values(group)
     return Spread.of(values) if some or len(values) == len(group.results) else None
+
+
+def _parallel(group: Group) -> str | None:
+    """The kind of `parallel`, the same for all runs of a group; None where one process trained."""
+    spec = next((record.summary.get("spec") for record in group.records), None) or {}
+    kind = (spec.get("parallel") or {}).get("kind")
+    return None if kind is None else str(kind)
 
 
 def _mean(summaries: Sequence[dict[str, Any]], key: str) -> float | None:

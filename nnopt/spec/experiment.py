@@ -11,6 +11,7 @@ from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from nnopt.errors import DataError, UsageError
 from nnopt.spec.base import NOT_IDENTITY, Items, Spec, mistake_at, show
+from nnopt.spec.cluster import ClusterSpec
 from nnopt.spec.data.base import DataSpec
 from nnopt.spec.data.union import DATA
 from nnopt.spec.evaluation import CheckpointSpec, EvaluationSpec, LoggingSpec
@@ -20,6 +21,9 @@ from nnopt.spec.metric_names import Metric, default_metrics, parse_column, parse
 from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.spec.parallel import PARALLEL, ParallelSpec
+from nnopt.spec.parallel_checks import first_mistake
+from nnopt.spec.recording import refusal
 from nnopt.spec.search.search import SearchSpec
 from nnopt.spec.seeds import counted_seeds
 from nnopt.spec.strategy import StrategySpec
@@ -51,6 +55,7 @@ class RunSettings(Spec):
     optimizer: Annotated[OptimizerSpec, OPTIMIZERS] = Field(description="the update rule and its learning rate")
     strategy: StrategySpec = Field(StrategySpec(), description="batches, precision, rate decay, ...")
     structure: StructureSpec = Field(StructureSpec(), description="what makes the network smaller")
+    parallel: Annotated[ParallelSpec, PARALLEL] | None = Field(None, description="several processes train one run")
     budget: Budget = Field(description="how long a run trains")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="when and by what a run is judged")
     checkpoint: CheckpointSpec = Field(
@@ -217,6 +222,20 @@ class RunSettings(Spec):
         return self
 
     @model_validator(mode="after")
+    def _several_processes_can_train_it(self) -> RunSettings:
+        mistake = first_mistake(self)
+        if mistake is not None:
+            raise mistake_at(*mistake)
+        return self
+
+    @model_validator(mode="after")
+    def _update_can_be_recorded(self) -> RunSettings:
+        reason = refusal(self) if self.strategy.graph else None
+        if reason is not None:
+            raise mistake_at(("strategy", "graph"), f"{reason}: leave graph out")
+        return self
+
+    @model_validator(mode="after")
     def _unfreezes_within_the_budget(self) -> RunSettings:
         for place, unfrozen in enumerate(self.model.unfreeze):
             for unit in ("steps", "epochs"):
@@ -289,6 +308,7 @@ class ExperimentSpec(Spec):
         description=f"tools that show the runs as they train: {', '.join(TRACKERS)}",
         json_schema_extra={"items": {"enum": list(TRACKERS)}, "uniqueItems": True},
     )
+    cluster: ClusterSpec = Field(ClusterSpec(), description="what a run takes with --on ray and --on slurm")
     variants: dict[str, RunSettings] = Field(description="the alternatives by name, each merged over the keys above")
 
     @property

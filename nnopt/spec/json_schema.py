@@ -13,8 +13,9 @@ from nnopt.spec.search.domains import DOMAINS
 def json_schema() -> dict[str, Any]:
     """The schema of a whole file; a variant takes the same keys as the file, none of them required."""
     settings = RunSettings.model_json_schema(ref_template="#/definitions/{model}")
-    header = ExperimentSpec.model_json_schema(ref_template="#/definitions/{model}")["properties"]
-    definitions: dict[str, Any] = settings.pop("$defs")
+    experiment = ExperimentSpec.model_json_schema(ref_template="#/definitions/{model}")
+    header, definitions = experiment["properties"], experiment["$defs"]
+    del settings["$defs"], definitions["RunSettings"]  # the former are among the latter
     whole = {domain.__name__ for domain in DOMAINS}
     for name, definition in definitions.items():
         if name in whole:

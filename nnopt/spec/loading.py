@@ -220,9 +220,9 @@ def _divide(source: Source, raw: dict[str, Any]) -> tuple[dict[str, Any], dict[s
         if path[0] not in KEYS:
             raise SpecError(f"{place}: {unknown_key(path[0])}")
         if path[0] in HEADER:
-            if len(path) > 1:
+            if len(path) > 1 and path[0] != "cluster":
                 raise SpecError(f"{place}: {path[0]} has no keys of its own")
-            header[path[0]] = override.value
+            header = merge(header, nested(path, override.value))
             source.given.append((None, path, override))
             continue
         names = list(merged)

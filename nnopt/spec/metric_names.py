@@ -42,7 +42,9 @@ OF_THE_NETWORK = (
     *("latency_seconds", "latency_p95_seconds", "batch_latency_seconds", "batch_latency_p95_seconds"),
     "inference_samples_per_second",
 )
-OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "energy_joules", *OF_THE_NETWORK)
+# What came of processes that update at once: also columns of metrics.csv, where a run has several.
+TRAFFIC = ("updates_per_second", "staleness_mean", "staleness_max", "drift")
+OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "energy_joules", *TRAFFIC, *OF_THE_NETWORK)
 
 _TOP = re.compile(r"top([1-9]\d{0,5})_accuracy")
 _RATE = re.compile(rf"({'|'.join(RATES)})_(?:({'|'.join(AVERAGES)})|class_(0|[1-9]\d{{0,5}}))")

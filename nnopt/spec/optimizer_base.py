@@ -57,6 +57,8 @@ class OptimizerSpec(KindSpec, ABC):
     needs_full_batch: ClassVar[bool] = False
     # Whether a step may take more than one forward and backward pass.
     evaluations_vary: ClassVar[bool] = False
+    # Whether a step reads no number on the host, so that it can be recorded once and replayed (strategy.graph).
+    recordable: ClassVar[bool] = True
     # The optimizers that it can imitate step for step, directly: see nnopt.spec.contained.
     contains: ClassVar[tuple[SpecialCase, ...]] = ()
 

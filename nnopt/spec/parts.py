@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from nnopt.errors import UsageError
 from nnopt.spec.averages import AVERAGES
 from nnopt.spec.base import Kinds, KindSpec, Spec
+from nnopt.spec.cluster import ClusterSpec
 from nnopt.spec.data.augment import AUGMENTS
 from nnopt.spec.data.sampling import SAMPLINGS
 from nnopt.spec.data.splits import SPLITS
@@ -24,6 +25,7 @@ from nnopt.spec.model_shapes import CnnBlock, CnnShape, MlpShape, NinBlockSpec, 
 from nnopt.spec.models import MODELS
 from nnopt.spec.nearest import nearest
 from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.parallel import PARALLEL
 from nnopt.spec.parameter_groups import ParameterGroupSpec
 from nnopt.spec.search.domains import Choice, IntRange, LinearRange, LogRange
 from nnopt.spec.search.pruners import PRUNERS
@@ -51,6 +53,7 @@ UNIONS: dict[str, Kinds] = {
     "optimizer": OPTIMIZERS,
     "lr_decay": LR_DECAYS,
     "average": AVERAGES,
+    "parallel": PARALLEL,
     "prune": PRUNERS_OF_STRUCTURE,
     "prune_schedule": PRUNE_SCHEDULES,
     "quantise": QUANTISERS,
@@ -59,6 +62,7 @@ UNIONS: dict[str, Kinds] = {
 }
 MAPPINGS: dict[str, type[Spec]] = {
     "experiment": ExperimentSpec,
+    "cluster": ClusterSpec,
     "hidden": MlpShape,
     "block": CnnBlock,
     "blocks": CnnShape,

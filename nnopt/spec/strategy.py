@@ -78,6 +78,12 @@ class StrategySpec(Spec):
     early_stopping: EarlyStopping | None = Field(None, description="end when a metric stops improving")
     average: Annotated[AverageSpec, AVERAGES] | None = Field(None, description="average of the weights")
     compile: bool = Field(False, description="compile the model with torch.compile")
+    graph: bool = Field(
+        False, description="record an update once as a CUDA graph and replay it (CUDA and XPU; batches of one size)"
+    )
+    channels_last: bool = Field(
+        False, description="pictures and convolutions in memory channel by channel last: faster on newer GPUs"
+    )
     threads: Annotated[int | Literal["auto"], _number_or("auto", most=MAX_THREADS)] = Field(
         "auto", description="CPU threads: auto takes one for small models, all cores for larger ones"
     )

@@ -34,6 +34,7 @@ class AdamW(OptimizerSpec):
         """As `OptimizerSpec.build`."""
         import torch
 
+        from nnopt.optim.fused import has_fused
         from nnopt.optim.optimizer import TorchOptimizer
 
         return TorchOptimizer(
@@ -44,7 +45,7 @@ class AdamW(OptimizerSpec):
                 eps=self.eps,
                 weight_decay=self.weight_decay,
                 amsgrad=self.amsgrad,
-                fused=False,
+                fused=has_fused(parameters),
             )
         )
 
@@ -225,6 +226,7 @@ class Adafactor(OptimizerSpec):
     d: float = Field(1.0, ge=1, description="longest root-mean-square of a step before scaling")
     weight_decay: float = Field(0.0, ge=0, description="decoupled: θ ← (1 − ηλ)θ before each step")
 
+    recordable: ClassVar[bool] = False
     flat: ClassVar[bool] = False
     formula: ClassVar[str] = (
         "α = max(ε₂, RMS(θ))·min(η, 1/√t); V̂ from row and column means of g²; u = g/√V̂; θ ← θ − αu/max(1, RMS(u)/d)"
@@ -262,6 +264,7 @@ class Lbfgs(OptimizerSpec):
         None, description="how the length of an iteration is found; null: it is the learning rate"
     )
 
+    recordable: ClassVar[bool] = False
     evaluations_vary: ClassVar[bool] = True
     formula: ClassVar[str] = "θ ← θ − ηHg, H the inverse curvature seen in the last history_size iterations"
     source: ClassVar[str] = "Liu & Nocedal 1989, Mathematical Programming 45:503–528; torch.optim.LBFGS"
@@ -320,6 +323,7 @@ class Muon(OptimizerSpec):
     adamw_eps: float = Field(1e-8, ge=0, description="ε of AdamW")
     adamw_weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of what is not a matrix")
 
+    recordable: ClassVar[bool] = False
     flat: ClassVar[bool] = False
     apart: ClassVar[str | None] = "adamw_for"
     formula: ClassVar[str] = "B ← μB + g; θ ← (1 − ηλ)θ − η·NS(g + μB), NS the nearest orthogonal matrix, about"
@@ -333,6 +337,7 @@ class Muon(OptimizerSpec):
         """
         import torch
 
+        from nnopt.optim.fused import has_fused
         from nnopt.optim.optimizer import TorchOptimizer
 
         named = zip(parameters.names, parameters.values, strict=True)
@@ -360,6 +365,6 @@ class Muon(OptimizerSpec):
             betas=(self.adamw_beta1, self.adamw_beta2),
             eps=self.adamw_eps,
             weight_decay=self.adamw_weight_decay,
-            fused=False,
+            fused=has_fused(parameters),
         )
         return TorchOptimizer(muon, adamw, scales=(1.0, self.adamw_lr / self.lr))

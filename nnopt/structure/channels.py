@@ -105,7 +105,7 @@ def scores(model: nn.Module, group: ChannelGroup, values: Mapping[str, Tensor]) 
         layer = model.get_submodule(part.layer)
         for name, parameter in layer.named_parameters(recurse=False):
             if part.axis < parameter.dim():
-                found = values[f"{part.layer}.{name}" if part.layer else name].detach().double().cpu()
+                found = values[f"{part.layer}.{name}" if part.layer else name].detach().cpu().double()
                 sums = found.transpose(0, part.axis).flatten(1).sum(1) if found.dim() > 1 else found
                 total.index_add_(0, torch.tensor(part.channels), sums[list(part.positions)])
     return total

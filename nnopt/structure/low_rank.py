@@ -126,4 +126,4 @@ def _weight(layer: nn.Module) -> Tensor:
 
 def _matrix(layer: nn.Module) -> Tensor:
     """The weight as a matrix of double precision on the CPU: the same bits whatever the device."""
-    return _weight(layer).detach().double().cpu().flatten(1)
+    return _weight(layer).detach().cpu().double().flatten(1)

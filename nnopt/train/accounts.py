@@ -13,7 +13,7 @@ from nnopt.store.network_file import write_network
 from nnopt.structure.accounts.latency import time_answers
 from nnopt.structure.accounts.layers import account_of_layers
 from nnopt.structure.accounts.sizes import bytes_on_disk
-from nnopt.structure.network import count_nonzero, count_parameters
+from nnopt.structure.network import count_nonzero, count_parameters, load_weights
 from nnopt.train.setup import Setup
 from nnopt.train.state import TrainState, generator_states, set_generator_states
 
@@ -74,9 +74,11 @@ def take_accounts(setup: Setup, state: TrainState, is_timed: bool = True) -> dic
     the precision and with the threads of training, over one sample and over a batch as in training (its first size
     where it grows), at most `evaluation.batch_size`. Default generators are left as they were.
     """
-    network = state.delivered or state.model
-    average = state.average.in_place() if state.average and state.delivered is None else contextlib.nullcontext()
     generators = generator_states(setup.device)
+    network = _whole_network(setup, state)
+    average = state.average.in_place() if state.average and state.delivered is None else contextlib.nullcontext()
+    # The processes of a team would time each other's noise.
+    wants_times = setup.settings.logging.latency and setup.together.team.is_alone
     with average:
         layers = account_of_layers(network, setup.data.train.first(1))
         found = {
@@ -85,11 +87,21 @@ def take_accounts(setup: Setup, state: TrainState, is_timed: bool = True) -> dic
             "network_bytes": bytes_on_disk(network),
             "multiply_adds": sum(layer.multiply_adds for layer in layers),
             "multiply_adds_nonzero": sum(layer.multiply_adds_nonzero for layer in layers),
-            **(_times(setup, network) if is_timed and setup.settings.logging.latency else dict.fromkeys(TIMES)),
+            **(_times(setup, network) if is_timed and wants_times else dict.fromkeys(TIMES)),
             "layers": [asdict(layer) for layer in layers],
         }
     set_generator_states(generators, setup.device)
     return found
+
+
+def _whole_network(setup: Setup, state: TrainState) -> nn.Module:
+    """The network as it is now; of one of which no process has the whole, a copy that is built for this."""
+    if not setup.together.is_sharded:
+        return state.delivered or state.model
+    outputs = setup.settings.loss.model_outputs(setup.data.task, setup.data.outputs)
+    copy = setup.settings.model.build(setup.data.input_shape, outputs).to(setup.device)
+    load_weights(copy, setup.together.model_state(state.model))
+    return copy
 
 
 def _times(setup: Setup, network: nn.Module) -> dict[str, float | int]:

@@ -17,6 +17,6 @@ def evaluate_again(folder: Path, weights: str, part: str) -> tuple[int, Result]:
         CheckpointError: these weights are missing or damaged, or were not to be kept.
         UsageError: the spec, its data or its device is not to be had here.
     """
-    setup, state = build(read_spec(folder), DataCache())
+    setup, state = build(read_spec(folder).in_one_process, DataCache())
     step = restore(setup, state, folder, weights)
     return step, evaluate_part(setup, state, part)

@@ -18,9 +18,16 @@ from pydantic import ValidationError
 from nnopt.errors import UsageError
 from nnopt.spec.data.union import DATA
 from nnopt.track.tracking import TRACKERS, check_installed
-from nnopt.train.devices import available_devices, cores
+from nnopt.train.abilities import (
+    Abilities,
+    compiler,
+    describe_device,
+    missing_for_compile,
+    ways_between_processes,
+)
+from nnopt.train.devices import available_devices, cores, import_plug_ins
 from nnopt.train.energy import open_meter
-from nnopt.train.environment import PACKAGES
+from nnopt.train.environment import PACKAGES, processor
 from nnopt.version import __version__
 
 SIZE = 1024  # side of the matrices of the timed product
@@ -48,6 +55,7 @@ def checkup(runs_dir: Path, timed: bool) -> list[Line]:
         speed = f", {product_speed(torch.device(name)) / 1e9:.0f} GFLOP/s in fp32 products" if timed else ""
         lines.append(Line("good", f"device {name}", f"{_device_name(name)}{speed}"))
         lines.append(_energy_line(name))
+    lines += _accelerator_lines()
     lines += _data_lines()
     lines += [_tracker_line(name) for name in TRACKERS]
     return [*lines, _runs_line(runs_dir)]
@@ -66,7 +74,24 @@ def product_speed(device: torch.device) -> float:
 
 
 def _device_name(name: str) -> str:
-    return torch.cuda.get_device_name(name) if name.startswith("cuda") else platform.processor() or platform.machine()
+    if name == "cpu":
+        return f"{processor()}, {Abilities.of(torch.device(name))}"
+    return describe_device(name)
+
+
+def _accelerator_lines() -> Iterator[Line]:
+    """Of what devices need from elsewhere: packages that add one, a compiler, ways between processes."""
+    if available_devices() == ["cpu"]:
+        yield Line("absent", "accelerator", "torch finds none: CUDA, MPS (Apple), XPU (Intel) or TPU")
+    for kind, reason in import_plug_ins().items():
+        yield Line("absent", f"device {kind}", reason)
+    missing = missing_for_compile(torch.device("cpu"))
+    if missing is None:
+        yield Line("good", "torch.compile", f"compiles for the CPU with {compiler()}")
+    else:
+        yield Line("absent", "torch.compile", f"cannot compile for the CPU without {missing}")
+    ways = ways_between_processes()
+    yield Line("good" if ways else "absent", "torch.distributed", ", ".join(ways) or "not built into this torch")
 
 
 def _energy_line(device: str) -> Line:

@@ -14,7 +14,7 @@ def diagnose(session: Session) -> None:
     draws at random, should it do so when it is evaluated, is put back.
     """
     table = session.tables.layers
-    if table is None:
+    if table is None or session.setup.together.is_sharded:  # no process has a layer whole
         return
     setup, state = session.setup, session.state
     with state.clock.account("evaluation"):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from nnopt.spec.base import KindSpec, Spec
-from nnopt.train.devices import cores
+from nnopt.train.devices import cores, name_of
 from nnopt.train.setup import Setup
 from nnopt.version import __version__
 
@@ -67,7 +67,7 @@ def _process() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "host": platform.node(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
@@ -75,7 +75,8 @@ def _process() -> dict[str, Any]:
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
+    """What the CPU calls itself."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():
@@ -85,7 +86,7 @@ def _processor() -> str:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return name_of(device) or (processor() if device.type == "cpu" else device.type)
 
 
 @functools.cache

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from nnopt.errors import UsageError
+from nnopt.errors import DeviceError, UsageError
 from nnopt.plan import Plan, RunSpec
 from nnopt.store.files import make_folder
 from nnopt.store.place import place
 from nnopt.store.record import RunRecord
 from nnopt.track.tracking import check_installed
+from nnopt.train.devices import check_precision, find_device
 from nnopt.train.listener import Listener
 from nnopt.train.runner import Workshop, is_finished, run_one
 from nnopt.train.setup import DataCache, build
@@ -32,6 +33,9 @@ class Options:
     fresh: bool = False
     fail_fast: bool = False
     most_threads: int | None = None  # that `threads: auto` takes: runs side by side share the cores
+    profile: bool = False  # each run says where the time of its steps goes
+    max_restarts: int = 0  # how often a run whose process was lost is taken up again from its checkpoint
+    elsewhere: bool = False  # runs train on other machines, whose devices are not those of this one
 
 
 class Checked(NamedTuple):
@@ -57,7 +61,7 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
     threads = 1
     for run in (first[name] for name in plan.experiment.variants if name in first):
         try:
-            setup, state = build(run, cache, most_threads=options.most_threads)
+            setup, state = build(as_here(run) if options.elsewhere else run, cache, most_threads=options.most_threads)
             check_teachers(run, setup, state, planned, options.runs_dir, cache)
             check_source(run, state.model, planned, options.runs_dir, cache, options.fresh)
         except UsageError as error:
@@ -71,7 +75,27 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
     return Checked(left, threads)
 
 
-def train_plan(plan: Plan, options: Options, listener: Listener, cache: DataCache | None = None) -> list[RunRecord]:
+def as_here(run: RunSpec) -> RunSpec:
+    """`run` on the CPU where its device is not on this machine: for a look at all else before it trains elsewhere."""
+    settings = run.settings
+    try:
+        check_precision(settings.strategy.precision, find_device(settings.device))
+    except DeviceError:
+        strategy = settings.strategy.model_copy(update={"precision": "fp32"})
+        return replace(run, settings=settings.model_copy(update={"device": "cpu", "strategy": strategy}))
+    return run
+
+
+TrainOne = Callable[[RunSpec, Workshop, bool], RunRecord]  # as `run_one`
+
+
+def train_plan(
+    plan: Plan,
+    options: Options,
+    listener: Listener,
+    cache: DataCache | None = None,
+    train_one: TrainOne = run_one,
+) -> list[RunRecord]:
     """Trains what is left of a plan and returns the records of all its runs (with fail-fast, of those up to a bad one).
 
     Raises:
@@ -80,18 +104,21 @@ def train_plan(plan: Plan, options: Options, listener: Listener, cache: DataCach
         DiskError: the disk refused a write; everything done before is kept.
     """
     with stop_requests() as stop:
-        shop = Workshop(options.runs_dir, cache or DataCache(), listener, stop, options.most_threads)
+        shop = Workshop(
+            *(options.runs_dir, cache or DataCache(), listener, stop),
+            *(options.most_threads, options.profile, options.max_restarts),
+        )
         check_plan(plan, options, shop.cache)
-        records = _train_all(plan.in_turn, shop, options)
+        records = _train_all(plan.in_turn, shop, options, train_one)
     order = {run.label: place for place, run in enumerate(plan.runs)}
     return sorted(records, key=lambda record: order[record.name])
 
 
-def _train_all(runs: Sequence[RunSpec], shop: Workshop, options: Options) -> list[RunRecord]:
+def _train_all(runs: Sequence[RunSpec], shop: Workshop, options: Options, train_one: TrainOne) -> list[RunRecord]:
     records = []
     for run in runs:
         shop.stop.raise_if_set()
-        record = run_one(run, shop, options.fresh)
+        record = train_one(run, shop, options.fresh)
         records.append(record)
         if options.fail_fast and record.status in BAD:
             break

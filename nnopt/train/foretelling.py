@@ -48,7 +48,7 @@ def columns_of_text(
     numbers = torch.from_numpy(layout.numbers(file))
     if len(numbers) < 2:
         raise DataError(f"{file} has one token alone: nothing is to be foretold")
-    logs = foretold(network, numbers.to(device), layout.context, batch).double().cpu()
+    logs = foretold(network, numbers.to(device), layout.context, batch).cpu().double()
     return {
         "position": range(1, len(numbers)),
         "token": [layout.tokens.names[number] for number in numbers[1:].tolist()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 from nnopt.errors import DivergedError
 from nnopt.spec.metric_names import higher_is_better
@@ -11,6 +12,7 @@ from nnopt.train.evaluation import Result, evaluate
 from nnopt.train.session import Session, flush, save_best
 from nnopt.train.setup import Setup
 from nnopt.train.state import Means, Row, TrainState
+from nnopt.train.traffic import traffic_of
 
 
 def judge(session: Session, lr: float) -> None:
@@ -25,6 +27,7 @@ def judge(session: Session, lr: float) -> None:
     with state.clock.account("logging"):
         progress.memory_peak_bytes = max(progress.memory_peak_bytes, session.memory.read())
         row = make_row(setup, state, result, lr)
+        row |= {} if setup.settings.parallel is None else traffic_of(session)
         if progress.last_row is not None and progress.last_row["step"] == progress.step:
             _take_over_training(progress.last_row, row)
         better = take_bests(row, progress.bests)
@@ -70,10 +73,13 @@ def evaluate_part(setup: Setup, state: TrainState, part: str) -> Result:
             setup.test_time,
         )
 
-    if state.average is None or state.delivered is not None:
-        return run()
-    with state.average.in_place():
-        return run()
+    together = setup.together
+    average = nullcontext() if state.average is None or state.delivered is not None else state.average.in_place()
+    with together.judged(), average:
+        result = run() if together.is_sharded or together.team.is_lead else None
+    result = result if together.is_sharded else together.team.told(result)
+    assert result is not None
+    return result
 
 
 def make_row(setup: Setup, state: TrainState, result: Result, lr: float) -> Row:

@@ -10,6 +10,7 @@ from nnopt.train.judging import judge
 from nnopt.train.listener import Moment
 from nnopt.train.session import Session, ask_cut, flush, save_state
 from nnopt.train.shaping.advance import advance
+from nnopt.train.updating import follow, share_used
 from nnopt.train.warming import warm_up
 
 PULSE_SECONDS = 0.1  # how often a watcher hears of a run
@@ -31,28 +32,28 @@ def train(session: Session) -> str:
     session.setup.backward.evaluations = progress.gradient_evaluations
     lr = settings.optimizer.lr
 
+    session.pace.look(progress.step)
     advance(session, share_used(session))
     warm_up(session)
     if settings.evaluation.at_start and progress.step == 0 and progress.last_row is None:
         judge(session, lr)
     clock.switch("train")
     judged = None
-    while not (agenda.is_over(clock.read()) or (state.stopping and state.stopping.reached)):
+    while not (agenda.is_over(session.now()) or (state.stopping and state.stopping.reached)):
         if progress.last_row is not judged:
             judged = progress.last_row
             ask_cut(session)
-        if session.stop.code is not None:
+        if session.pace.is_stopped:
             agenda.keep()
-            session.stop.raise_if_set()
-        share, lr = update(session)
-        now = clock.read()
-        if state.shaping:
-            state.shaping.after_update()
-        if state.average:
-            state.average.update(share, progress.step, progress.samples, now)
+            session.pace.raise_if_stopped()
+        share, lr = session.engine.update(session)
+        session.pace.look(progress.step)
+        now = session.now()
+        follow(session, share, now)
         if state.shaping:
             advance(session, share_used(session))
         if agenda.evaluation_is_due(now):
+            session.engine.rest(session)
             judge(session, lr)
             if agenda.keeps_at_evaluations:
                 agenda.keep()
@@ -75,41 +76,6 @@ def train(session: Session) -> str:
     return state.stopping.reason if state.stopping and state.stopping.reached else BUDGET_USED
 
 
-def share_used(session: Session) -> float:
-    """The share of the budget that is used, 1 at its end."""
-    setup, progress, now = session.setup, session.state.progress, session.state.clock.read()
-    if setup.horizon.used_up(progress.step, progress.samples, now):
-        return 1.0
-    return setup.horizon.shares(progress.step, progress.samples, now)[0]
-
-
-def update(session: Session) -> tuple[float, float]:
-    """One update of the weights; the share of the budget it began at, and its learning rate."""
-    setup, state = session.setup, session.state
-    progress, backward, strategy = state.progress, setup.backward, setup.settings.strategy
-    before, after = setup.horizon.shares(progress.step, progress.samples, state.clock.read())
-    seen = (before, after) if state.shaping is None else state.shaping.rate_shares(before, after)
-    lr = setup.settings.optimizer.lr * strategy.lr_decay.multiplier(*seen)
-    if state.plateau:
-        lr *= state.plateau.multiplier
-    batch = setup.feed.take(state.position, setup.horizon.batch_size(before))
-    backward.begin(batch, norm_wanted=session.recorder.logs(progress.step + 1))
-    if state.scaler is None:
-        state.optimizer.step(backward, lr)
-    else:
-        state.optimizer.step(backward, lr, state.scaler.finite)
-        state.scaler.update()
-    assert backward.loss is not None
-    progress.step += 1
-    progress.samples += len(batch)
-    progress.gradient_evaluations = backward.evaluations
-    session.recorder.add(backward.loss, lr, backward.gradient_norm)
-    if session.trajectory is not None and backward.norm_wanted:
-        with state.clock.account("logging"):
-            session.trajectory.note(state)
-    return before, lr
-
-
 class Agenda:
     """What is due after an update: the end, an evaluation, a checkpoint."""
 
@@ -121,7 +87,7 @@ class Agenda:
         self.keeps_at_evaluations = every is None
         self.evaluations = Period(settings.evaluation.every, samples)
         self.checkpoints = Period(every or settings.evaluation.every, samples)
-        now = session.state.clock.read()
+        now = session.now()
         self.evaluated = self.evaluations.passed(self.progress.step, self.progress.samples, now)
         self.kept = self.checkpoints.passed(self.progress.step, self.progress.samples, now)
         self.kept_step = self.progress.step
@@ -146,6 +112,7 @@ class Agenda:
 
     def keep(self) -> None:
         """Writes a checkpoint of the present step."""
+        self.session.engine.rest(self.session)
         flush(self.session)
         save_state(self.session)
         self.kept_step = self.progress.step
@@ -169,4 +136,4 @@ class Pulse:
         self._before = now
         loss = math.nan if progress.last_loss is None else progress.last_loss
         session.listener.moment(session.run.label, Moment(progress.step, share, loss, lr, rate))
-        self.next = session.state.clock.read() + PULSE_SECONDS
+        self.next = session.now() + PULSE_SECONDS

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from nnopt.errors import DivergedError
+from nnopt.spec.metric_names import TRAFFIC
 from nnopt.store.files import Cell, Table, refusals
 from nnopt.store.record import LAYERS, METRICS, STEPS, STRUCTURE
+from nnopt.train.parallel.team import Team
 from nnopt.train.state import Means, Progress, Row
 
 LOG = "run.log"
+ALONE = Team()
 STEP_COLUMNS = ("step", "loss", "lr", "grad_norm")
 
 LAYER_COLUMNS = (
@@ -29,8 +32,8 @@ LAYER_COLUMNS = (
 LoggedStep = tuple[int, float, float, float | None]
 
 
-def metric_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
-    """Columns of metrics.csv for an evaluation's metrics (the loss first)."""
+def metric_table_columns(metrics: Sequence[str], is_parallel: bool = False) -> tuple[str, ...]:
+    """Columns of metrics.csv for an evaluation's metrics (the loss first), and of what several processes came to."""
     return (
         *("step", "epoch", "samples", "train_seconds", "lr", "train_loss"),
         *(f"val_{name}" for name in metrics),
@@ -41,6 +44,7 @@ def metric_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
             "samples_per_second",
             "memory_peak_bytes",
         ),
+        *(TRAFFIC if is_parallel else ()),
     )
 
 
@@ -53,10 +57,17 @@ def change_table_columns(metrics: Sequence[str]) -> tuple[str, ...]:
 class Tables:
     """metrics.csv, steps.csv, where wanted layers.csv, and where the network changes structure.csv of one run."""
 
-    def __init__(self, folder: Path, metrics: Sequence[str], is_shaped: bool = False, has_layers: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        metrics: Sequence[str],
+        is_shaped: bool = False,
+        has_layers: bool = False,
+        is_parallel: bool = False,
+    ) -> None:
         self.layers = Table(folder / LAYERS, LAYER_COLUMNS) if has_layers else None
         self.changes = Table(folder / STRUCTURE, change_table_columns(metrics)) if is_shaped else None
-        self.metrics = Table(folder / METRICS, metric_table_columns(metrics))
+        self.metrics = Table(folder / METRICS, metric_table_columns(metrics, is_parallel))
         self.steps = Table(folder / STEPS, STEP_COLUMNS)
 
     def begin(self, last_step: int | None, changes: int = 0) -> None:
@@ -93,6 +104,11 @@ class Tables:
             self.changes.sync()
 
 
+def logs(step: int, every: int) -> bool:
+    """Whether the update that leads to `step` has a row in steps.csv, which shows one in `every`, and the first."""
+    return step % every == 0 or step == 1
+
+
 class StepRecorder:
     """Holds losses and gradient norms on the device until someone waits for it anyway.
 
@@ -115,7 +131,7 @@ class StepRecorder:
 
     def logs(self, step: int) -> bool:
         """Whether the update that leads to `step` has a row in steps.csv."""
-        return step % self.every == 0 or step == 1
+        return logs(step, self.every)
 
     def add(self, loss: Tensor, lr: float, norm: Tensor | None) -> None:
         """Notes one update; nothing waits for the device."""
@@ -126,8 +142,8 @@ class StepRecorder:
         if len(self.losses) >= self.CAPACITY:
             self._stack()
 
-    def flush(self, last_step: int, means: Means, progress: Progress) -> None:
-        """Reads what was noted, the last of it at `last_step`.
+    def flush(self, last_step: int, means: Means, progress: Progress, team: Team = ALONE) -> None:
+        """Reads what was noted, the last of it at `last_step`; the losses are the sums over a team.
 
         Raises:
             DivergedError: a loss is not finite; the rows before it are written.
@@ -135,7 +151,7 @@ class StepRecorder:
         if not self.rates:
             return
         self._stack()
-        losses = torch.cat(self.chunks).tolist()
+        losses = team.total(torch.cat(self.chunks)).tolist()
         norms = iter(torch.stack(self.norms).tolist() if self.norms else [])
         first = last_step - len(losses) + 1
         rows: list[tuple[int, float, float, float]] = []
@@ -181,6 +197,10 @@ class RunLog:
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with refusals(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{stamp} {line}\n" for line in text.rstrip().split("\n")))
+
+    def read(self) -> str:
+        """What it holds."""
+        return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
 
     def write_traceback(self, error: BaseException) -> None:
         """Appends where and why a run failed."""

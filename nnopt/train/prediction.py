@@ -70,6 +70,7 @@ def _of_use(settings: RunSettings) -> RunSettings:
     """Those of a network that answers: nothing is drawn, and nothing counted in rows that are blank."""
     keys: dict[str, Any] = {
         "device": "auto",
+        "parallel": None,
         "data": settings.data.model_copy(update=dict.fromkeys(DRAWN)),
         "evaluation": settings.evaluation.model_copy(update={"test_time": 0}),
     }

@@ -65,9 +65,14 @@ def load_network(run: RunSpec, folder: Path, weights: str, beside: Setup, cache:
         CheckpointError: as `restore`.
     """
     strategy = run.settings.strategy.model_copy(update={"precision": "fp32", "compile": False})
-    here = {"strategy": strategy, "device": str(beside.device), "data": beside.settings.data}
+    here = {"strategy": strategy, "device": str(beside.device), "data": beside.settings.data, "parallel": None}
     setup, state = build(replace(run, settings=run.settings.model_copy(update=here)), cache)
     step = restore(setup, state, folder, weights)
+    return delivered_network(state), step
+
+
+def delivered_network(state: TrainState) -> nn.Module:
+    """The network that comes out of a run: in evaluation mode, with averaged weights where it has them, no gradient."""
     if state.average is None or state.delivered is not None:
         network = state.delivered or state.model
     else:
@@ -75,7 +80,7 @@ def load_network(run: RunSpec, folder: Path, weights: str, beside: Setup, cache:
             network = copy.deepcopy(state.model)
     for parameter in network.parameters():
         parameter.grad = None
-    return network.eval().requires_grad_(False), step
+    return network.eval().requires_grad_(False)
 
 
 def read_file(path: Path, model: nn.Module) -> nn.Module:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +15,41 @@ from nnopt.errors import (
     DiskError,
     DivergedError,
     Interrupted,
+    LostError,
     NnoptError,
     PrunedError,
     RunsFolderError,
+    TrainingError,
 )
 from nnopt.plan import RunSpec
 from nnopt.store.data_file import DATA, read_data_record, write_data_record
 from nnopt.store.files import make_folder, remove_leftovers, write_json, write_whole
 from nnopt.store.lock import RunLock
-from nnopt.store.place import Place, place, set_aside
+from nnopt.store.place import Place, make_way, place
 from nnopt.store.record import SPEC, SUMMARY, SUMMARY_SCHEMA, RunRecord
-from nnopt.structure.network import load_weights
 from nnopt.track.tracker import Subject
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
 from nnopt.train.accounts import Accounts
 from nnopt.train.diagnosis import look_back
+from nnopt.train.engines import build_engine
 from nnopt.train.environment import describe
-from nnopt.train.judging import evaluate_part
 from nnopt.train.listener import Listener
 from nnopt.train.loop import train
 from nnopt.train.memory import PeakMemory
 from nnopt.train.output import RunLog, StepRecorder, Tables
+from nnopt.train.parallel.team import Team
+from nnopt.train.parallel.whole import take_whole_state
 from nnopt.train.session import Cut, Session
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
 from nnopt.train.summary import summarise
 from nnopt.train.teachers import check_same_teachers, teach
+from nnopt.train.testing import test
 from nnopt.train.trajectory import open_trajectory
 from nnopt.train.transfer import begin_from_source, in_words
+from nnopt.train.updating import InTurn
 
 FINISHED = ("done", "diverged", "pruned")
 ENVIRONMENT = "environment.json"
@@ -58,6 +64,8 @@ class Workshop:
     listener: Listener
     stop: StopRequest
     most_threads: int | None = None
+    profile: bool = False  # whether each run says where the time of its steps goes
+    max_restarts: int = 0  # of a run one of whose processes was lost
 
 
 def run_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None = None) -> RunRecord:
@@ -68,24 +76,69 @@ def run_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None =
         DiskError: the disk refused a write; the run can be resumed.
         UsageError: the run's folder is held by another program or cannot be written.
     """
+    team = Team.here()
+    if not team.is_lead:
+        return _follow(run, shop, cut)
+    if fresh:
+        make_way(run, shop.runs_dir)
     found = place(run, shop.runs_dir)
-    if fresh and found.found:
-        with RunLock(found.folder):
-            pass  # nobody else is writing it
-        set_aside(found.folder, shop.runs_dir)
-        found = place(run, shop.runs_dir)
     if is_finished(found) and found.found:
         shop.listener.skipped(run.label, found.found.status)
+        team.told("profile" if shop.profile else "")
+        if shop.profile:
+            with RunLock(found.folder):
+                _profile(run, found, shop, RunLog(found.folder))
         return found.found
     make_folder(found.folder)
     with RunLock(found.folder):
         again = place(run, shop.runs_dir)  # it may have been finished before the lock was ours
         if is_finished(again) and again.found:
             shop.listener.skipped(run.label, again.found.status)
+            team.told("")
             return again.found
         _claim(run, again)
-        _train_in(run, again, shop, cut)
+        team.told("train")
+        _train_through_losses(run, again, shop, cut)
     return RunRecord.read(again.folder)
+
+
+def _train_through_losses(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> None:
+    """Trains; where a process that this one started was lost, goes on from the checkpoint, so often as is allowed."""
+    for restart in range(shop.max_restarts + 1):
+        try:
+            _train_in(run, found, shop, cut, is_last=restart == shop.max_restarts)
+            return
+        except LostError as error:
+            told = f"{error}: going on from the checkpoint ({restart + 1} of {shop.max_restarts})"
+            RunLog(found.folder).write(told)
+            shop.listener.note(run.label, told)
+            found = place(run, shop.runs_dir)
+
+
+def _follow(run: RunSpec, shop: Workshop, cut: Cut | None) -> RunRecord:
+    """Takes part in a run that the lead of its team writes; what this process writes is thrown away.
+
+    Raises:
+        TrainingError: this process failed, which run.log then tells.
+    """
+    team = Team.here()
+    task = team.told("")
+    if not task:
+        return place(run, shop.runs_dir).found or RunRecord.read(shop.runs_dir / run.label)
+    with tempfile.TemporaryDirectory(prefix="nnopt-") as name:
+        folder = Path(name)
+        make_folder(folder / checkpoint.FOLDER)
+        silent = replace(shop, listener=Listener())
+        if task == "profile":
+            _profile(run, Place(folder), silent, RunLog(folder))
+            return RunRecord.read(place(run, shop.runs_dir).folder)
+        _train_in(replace(run, track=()), Place(folder), silent, cut)
+        record = RunRecord.read(folder)
+        if record.status == "failed":
+            told = [line.partition(" ")[2] for line in RunLog(folder).read().splitlines()]  # without their times
+            RunLog(place(run, shop.runs_dir).folder).write("\n".join([f"process {team.rank}:", *told]))
+            raise TrainingError(f"process {team.rank} of {team.size} failed: {record.summary['reason']}")
+    return record
 
 
 def is_finished(found: Place) -> bool:
@@ -105,8 +158,12 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> None:
-    """Trains in a folder whose lock is held, and writes how it ended."""
+def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None, is_last: bool = True) -> None:
+    """Trains in a folder whose lock is held, and writes how it ended.
+
+    Raises:
+        LostError: a process that this one started was lost, and this is not the last attempt.
+    """
     folder = found.folder
     log = RunLog(folder)
     started = _now()
@@ -129,12 +186,15 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> No
 
     with log.warnings():
         try:
-            setup, state = build(run, shop.cache, _recorded_threads(found), shop.most_threads)
+            if Team.here().told(shop.profile):
+                _profile(run, found, shop, log)
+            threads = Team.here().told(_recorded_threads(found))
+            setup, state = build(run, shop.cache, threads, shop.most_threads)
             teach(run, setup, state, shop.runs_dir, shop.cache)
             session = _open_session(run, found, shop, setup, state, log)
             tracking, session.cut = session.tracking, cut
             reason = train(session)
-            end("done", reason, tests=_test(session, log) if run.trial is None else None)
+            end("done", reason, tests=test(session) if run.trial is None else None)
         except PrunedError as error:
             end("pruned", str(error))
         except DivergedError as error:
@@ -150,12 +210,28 @@ def _train_in(run: RunSpec, found: Place, shop: Workshop, cut: Cut | None) -> No
                 end("interrupted", str(error))
             raise
         except Exception as error:
+            if isinstance(error, LostError) and not is_last:
+                raise
             if not isinstance(error, NnoptError):
                 log.write_traceback(error)
             message = str(error).strip().split("\n")[0]
+            message += "; the same command resumes" if isinstance(error, LostError) else ""
             end("failed", message if isinstance(error, NnoptError) else f"{type(error).__name__}: {message}")
         finally:
+            if session is not None:
+                session.engine.close()
             tracking.close()
+
+
+def _profile(run: RunSpec, found: Place, shop: Workshop, log: RunLog) -> None:
+    """Writes where the time of a step goes; nothing of the run depends on it."""
+    from nnopt.train.profiling.rehearsal import profile
+
+    def say(text: str) -> None:
+        log.write(text)
+        shop.listener.note(run.label, text)
+
+    profile(run, found.folder, shop, _recorded_threads(found), say)
 
 
 def _take_accounts(session: Session) -> None:
@@ -180,23 +256,26 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
     folder = found.folder
     remove_leftovers(folder, folder / checkpoint.FOLDER)
     accounts = Accounts.begin(setup, state, found.found.summary if found.found else None)
-    saved, problems = checkpoint.load_latest(folder / checkpoint.FOLDER)
+    team = setup.together.team
+    saved, problems = team.told(checkpoint.load_latest(folder / checkpoint.FOLDER))
     for problem in problems:
         log.write(f"{problem}: going on from the one before")
         shop.listener.note(run.label, f"{problem}: going on from the one before")
     if saved is not None:
-        if problems:
+        if problems and team.is_lead:
             checkpoint.put_previous_first(folder / checkpoint.FOLDER)
         if not _is_of(saved["identity"], run):
             raise CheckpointError(f"the checkpoint in {folder} is of another run ({saved['identity']['run']})")
-        _check_same_data(folder, setup)
+        if team.is_lead:
+            _check_same_data(folder, setup)
         check_same_teachers(setup, saved.get("teachers", []))
-        state.load_state_dict(saved["state"])
+        take_whole_state(state, setup.together, saved["state"], saved.get("replicas", []))
     else:
         begin_from_source(run, state, shop.runs_dir, shop.cache)
     is_shaped, has_layers = setup.settings.structure.changes_network, setup.settings.logging.layers
-    tables = Tables(folder, setup.metrics, is_shaped, has_layers)
-    tables.begin(state.progress.step if saved is not None else None, state.shaping.told if state.shaping else 0)
+    tables = Tables(folder, setup.metrics, is_shaped, has_layers, setup.settings.parallel is not None)
+    is_begun = saved is not None and team.is_lead  # the others' tables are thrown away
+    tables.begin(state.progress.step if is_begun else None, state.shaping.told if state.shaping else 0)
     write_whole(folder / SPEC, run.as_file())
     if not (folder / ENVIRONMENT).exists():
         write_json(folder / ENVIRONMENT, describe(setup))
@@ -214,7 +293,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
     shop.listener.started(run.label, state.progress.step)
     with state.clock.account("logging"):
         tracking = _begin_tracking(run, found, shop, log)
-    return Session(
+    session = Session(
         run=run,
         setup=setup,
         state=state,
@@ -224,11 +303,14 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         memory=PeakMemory(setup.device),
         listener=shop.listener,
         stop=shop.stop,
+        engine=InTurn(),
         tracking=tracking,
         log=log,
         accounts=accounts,
-        trajectory=open_trajectory(folder, setup, state, state.progress.step if saved is not None else None),
+        trajectory=open_trajectory(folder, setup, state, state.progress.step if is_begun else None),
     )
+    session.engine = build_engine(session, (saved or {}).get("engine"))
+    return session
 
 
 def _begin_tracking(run: RunSpec, found: Place, shop: Workshop, log: RunLog) -> Tracking:
@@ -263,34 +345,3 @@ def _check_same_data(folder: Path, setup: Setup) -> None:
             f"the content of data {setup.data.name} is another than when the run began: bring that back, or begin anew "
             "with `nnopt train --fresh`"
         )
-
-
-def _test(session: Session, log: RunLog) -> dict[str, Any]:
-    """Metrics on the test data of the last and of the best weights: read once, now that training is over."""
-    setup, state = session.setup, session.state
-    with state.clock.account("evaluation"):
-        last = evaluate_part(setup, state, "test")
-        tests: dict[str, Any] = {"last": last.values, "best": None}
-        if last.confusion is not None:
-            tests["confusion"] = last.confusion
-        wanted = state.progress.bests.get(setup.settings.select)
-        if wanted is not None and wanted["step"] == state.progress.step:
-            tests["best"] = {**last.values, "step": wanted["step"]}
-            return tests
-        if not setup.settings.checkpoint.best:
-            return tests
-        try:
-            best = checkpoint.load(session.folder / checkpoint.FOLDER / checkpoint.BEST)
-        except CheckpointError as error:
-            log.write(f"the best weights are not tested: {error}")
-            return tests
-        if wanted is None or best["step"] != wanted["step"]:
-            log.write("the best weights are not tested: those on disk are of another step")
-            return tests
-        own = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-        average, state.average = state.average, None  # the best weights are averaged ones already
-        load_weights(state.model, best["model"])
-        tests["best"] = {**evaluate_part(setup, state, "test").values, "step": best["step"]}
-        load_weights(state.model, own)
-        state.average = average
-    return tests

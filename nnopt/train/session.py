@@ -14,9 +14,12 @@ from nnopt.structure.network import record_of
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
 from nnopt.train.accounts import Accounts
+from nnopt.train.engine import Engine
 from nnopt.train.listener import Listener
 from nnopt.train.memory import PeakMemory
 from nnopt.train.output import RunLog, StepRecorder, Tables
+from nnopt.train.parallel.pace import Pace, pace_of
+from nnopt.train.parallel.whole import whole_state
 from nnopt.train.setup import Setup
 from nnopt.train.signals import StopRequest
 from nnopt.train.state import TrainState
@@ -40,11 +43,20 @@ class Session:
     memory: PeakMemory
     listener: Listener
     stop: StopRequest
+    engine: Engine
     tracking: Tracking = field(default_factory=Tracking)
     cut: Cut | None = None
     log: RunLog | None = None
     accounts: Accounts = field(default_factory=Accounts)
     trajectory: Trajectory | None = None
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pace = pace_of(self.setup.together.team, self.state.clock, self.stop)
+
+    def now(self) -> float:
+        """Training seconds up to now, as they count for what is due."""
+        return self.pace.now()
 
     def put_down(self, text: str) -> None:
         """Writes in run.log what happened to the network."""
@@ -67,17 +79,23 @@ def flush(session: Session) -> None:
     with state.clock.account("logging"):
         if session.trajectory is not None:
             session.trajectory.flush()
-        session.recorder.flush(state.progress.step, state.means, state.progress)
+        session.recorder.flush(state.progress.step, state.means, state.progress, session.setup.together.team)
 
 
 def save_state(session: Session) -> None:
     """Writes the whole state as the newest checkpoint."""
+    together = session.setup.together
     with session.state.clock.account("checkpoint"):
-        state = session.state.state_dict()
+        state, replicas = whole_state(session.state, together)
+        if not together.team.is_lead:
+            return
         folder = session.folder / checkpoint.FOLDER
         session.tables.sync()
         teachers = [teacher["sha256"] for teacher in session.setup.teachers]
-        checkpoint.save_last(folder, {"identity": identity(session.run), "teachers": teachers, "state": state})
+        content = {"identity": identity(session.run), "teachers": teachers, "state": state}
+        engine = session.engine.state_dict()
+        content |= {"engine": engine} if engine else {}
+        checkpoint.save_last(folder, content if together.team.is_alone else {**content, "replicas": replicas})
 
 
 def ask_cut(session: Session) -> None:
@@ -88,15 +106,17 @@ def ask_cut(session: Session) -> None:
     """
     if session.cut is None:
         return
+    team = session.setup.together.team
     with session.state.clock.account("evaluation"):
-        reason = session.cut(session.run.seed, read_columns(session.folder / METRICS))
+        known = session.cut(session.run.seed, read_columns(session.folder / METRICS)) if team.is_lead else None
+        reason = team.told(known)
     if reason is not None:
         raise PrunedError(reason)
 
 
 def save_best(session: Session, column: str) -> None:
     """Writes the weights that were just evaluated (averaged ones, where there is an average)."""
-    state = session.state
+    state, together = session.state, session.setup.together
 
     def save() -> None:
         best = state.progress.bests[column]
@@ -104,12 +124,13 @@ def save_best(session: Session, column: str) -> None:
             "identity": identity(session.run),
             "metric": column,
             **best,
-            "model": dict((state.delivered or state.model).state_dict()),
+            "model": together.model_state(state.delivered or state.model),
             "network": None if state.shaping is None else record_of(state.delivered or state.model),
         }
-        checkpoint.save(session.folder / checkpoint.FOLDER / checkpoint.BEST, content)
+        if together.team.is_lead:
+            checkpoint.save(session.folder / checkpoint.FOLDER / checkpoint.BEST, content)
 
-    with state.clock.account("checkpoint"):
+    with state.clock.account("checkpoint"), together.judged():
         if state.average is None or state.delivered is not None:
             save()
         else:

@@ -20,7 +20,7 @@ from nnopt.data.dataset import Dataset
 from nnopt.data.feed import Augment, Feed
 from nnopt.errors import DataError, NnoptError, UsageError
 from nnopt.losses.loss import Loss
-from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
+from nnopt.optim.parameters import Parameters
 from nnopt.plan import RunSpec
 from nnopt.randomness import derive
 from nnopt.spec.data.base import DataSpec
@@ -32,11 +32,30 @@ from nnopt.structure.accounts.layers import count_multiply_adds
 from nnopt.structure.distill.asked import Memory
 from nnopt.train.averaging import build_average
 from nnopt.train.clock import Clock
-from nnopt.train.devices import autocast, check_precision, choose_threads, find_device, set_matmul_precision
+from nnopt.train.devices import (
+    autocast,
+    check_graph,
+    check_precision,
+    choose_threads,
+    find_device,
+    set_matmul_precision,
+)
 from nnopt.train.energy import open_meter
 from nnopt.train.freezing import freeze
 from nnopt.train.grouping import named_apart, named_groups
 from nnopt.train.horizon import Horizon
+from nnopt.train.layout import check_pictures, put_channels_last
+from nnopt.train.parallel.kinds import (
+    build_together,
+    check_parallel,
+    check_team,
+    device_of_team,
+    processes_beside,
+    processes_of,
+    threads_of_each,
+)
+from nnopt.train.parallel.team import Team
+from nnopt.train.parallel.together import Together
 from nnopt.train.scaling import LossScaler
 from nnopt.train.shaping.build import build_shaping
 from nnopt.train.shaping.operation import Bench
@@ -62,11 +81,12 @@ class Setup:
     backward: Pass
     autocast: Callable[[], AbstractContextManager[object]]
     test_time: TestTime | None
+    together: Together
 
     @property
     def forward(self) -> nn.Module:
         """The model as it is now, compiled where asked."""
-        return self.backward.model
+        return self.backward.network
 
     @property
     def parameters(self) -> Parameters:
@@ -130,9 +150,15 @@ def build(
         UsageError: data, model, loss, batch, device or precision do not fit together.
     """
     settings = run.settings
+    team = Team.here()
     device = find_device(settings.device)
+    processes = processes_of(settings.parallel, device)
+    device = device_of_team(device, team, processes)
+    together = build_together(settings.parallel, team, device)
     clock = Clock(device, meter=open_meter(device))
     check_precision(settings.strategy.precision, device)
+    check_graph(settings.strategy.graph, device)
+    check_parallel(settings.parallel, device)
     data = cache.get(settings, device, run.seed)
     check_batch(settings, data)
     sampling = settings.data.sampling
@@ -143,20 +169,24 @@ def build(
     set_matmul_precision(settings.strategy.precision)
     torch.set_num_threads(1)  # initial weights are the same whatever the count
     model = build_model(settings, data, run.seed)
+    check_pictures(settings, data, model)
+    check_team(settings, data, model, processes)
     work = count_multiply_adds(model, data.train.first(1).cpu()) * horizon.batch_size(0.0)
-    threads = threads or choose_threads(settings.strategy.threads, work, most_threads)
+    most_threads = threads_of_each(most_threads, max(processes, processes_beside(settings.parallel)))
+    threads = threads or choose_threads(settings.strategy.threads, work // processes, most_threads)
     torch.set_num_threads(threads)
     model = model.to(device)
-    torch.manual_seed(derive(run.seed, "default"))
+    torch.manual_seed(derive(run.seed, "default", *(() if team.is_lead else (team.rank,))))
     model.train()
     freeze(model, settings.model)
-    parameters = parameters_of(settings, model)
+    together.place(model)
+    parameters = parameters_of(settings, model, together)
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)
     stopping = settings.strategy.early_stopping
     state = TrainState(
         model=model,
-        optimizer=settings.optimizer.build(parameters),
+        optimizer=together.optimizer(settings.optimizer.build(parameters), parameters),
         device=device,
         clock=clock,
         average=build_average(settings.strategy.average, parameters, model, len(data.train)),
@@ -164,7 +194,7 @@ def build(
         plateau=settings.strategy.lr_decay.plateau(),
         stopping=Stopping(stopping) if stopping else None,
     )
-    backward = build_pass(settings, forward_of(settings, model), loss, parameters, context, scaler)
+    backward = build_pass(settings, forward_of(settings, model, together), loss, parameters, context, scaler, together)
     setup = Setup(
         settings=settings,
         seed=run.seed,
@@ -174,10 +204,11 @@ def build(
         loss=loss,
         metrics=metrics,
         horizon=horizon,
-        feed=Feed(data.train, order, run.seed, augmentation(settings, data)),
+        feed=Feed(data.train, order, run.seed, augmentation(settings, data), (team.rank, team.size)),
         backward=backward,
         autocast=context,
         test_time=_test_time(settings, data, loss, run.seed),
+        together=together,
     )
     state.shaping = build_shaping(Bench(settings, run.seed, device, data, backward, state, _refitter(setup, state)))
     if state.shaping is not None:
@@ -204,16 +235,19 @@ def augmentation(settings: RunSettings, data: Dataset) -> Augment | None:
     return Chain(combine(steps)) if steps else None
 
 
-def parameters_of(settings: RunSettings, model: nn.Module) -> Parameters:
+def parameters_of(settings: RunSettings, model: nn.Module, together: Together) -> Parameters:
     """The model's trainable parameters as the spec's optimizer wants them."""
-    kind = FlatParameters if settings.optimizer.flat else SeparateParameters
-    groups = [named.group for named in named_groups(settings.optimizer, model)]
-    return kind(model, settings.loss.penalised(model), groups, named_apart(settings.optimizer, model))
+    if settings.strategy.channels_last:
+        put_channels_last(model)
+    optimizer = settings.optimizer
+    groups = [named.group for named in named_groups(optimizer, model)]
+    penalised, apart = settings.loss.penalised(model), named_apart(optimizer, model)
+    return together.parameters(optimizer.flat, model, penalised, groups, apart)
 
 
-def forward_of(settings: RunSettings, model: nn.Module) -> nn.Module:
-    """The model, compiled where asked."""
-    return cast(nn.Module, torch.compile(model)) if settings.strategy.compile else model
+def forward_of(settings: RunSettings, model: nn.Module, together: Together) -> nn.Module:
+    """The model as batches go through it, compiled where asked."""
+    return together.forward(cast(nn.Module, torch.compile(model)) if settings.strategy.compile else model)
 
 
 def _refitter(setup: Setup, state: TrainState) -> Callable[[nn.Module], None]:
@@ -222,9 +256,10 @@ def _refitter(setup: Setup, state: TrainState) -> Callable[[nn.Module], None]:
 
     def refit(model: nn.Module) -> None:
         state.model = model
-        setup.backward.model = forward_of(settings, model)
-        setup.backward.parameters = parameters = parameters_of(settings, model)
-        state.optimizer = settings.optimizer.build(parameters)
+        together = setup.together
+        setup.backward.parameters = parameters = parameters_of(settings, model, together)
+        setup.backward.model = forward_of(settings, model, together)
+        state.optimizer = together.optimizer(settings.optimizer.build(parameters), parameters)
         before = state.average
         state.average = build_average(settings.strategy.average, parameters, model, len(setup.data.train))
         if state.average is not None and before is not None:
@@ -240,6 +275,7 @@ def build_pass(
     parameters: Parameters,
     context: Callable[[], AbstractContextManager[object]],
     scaler: LossScaler | None,
+    together: Together,
 ) -> Pass:
     """The forward and backward pass that the optimizer calls."""
     return Pass(
@@ -254,6 +290,7 @@ def build_pass(
         accumulate=settings.strategy.accumulate,
         scaler=scaler,
         objective_needed=settings.optimizer.evaluations_vary,
+        together=together,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,6 +57,7 @@ class Progress:
     bests: dict[str, dict[str, float | int]] = field(default_factory=dict)  # column -> {value, step}
     target: Row | None = None  # where it was reached
     final_step: int = 0  # of the last change of the network
+    traffic: dict[str, float] = field(default_factory=dict)  # of processes that update at once: nnopt.train.traffic
     extremes: dict[str, list[float]] = field(default_factory=dict)  # what -> at first, largest so far
     diagnosis: dict[str, str] = field(default_factory=dict)  # kind -> what was said
 
@@ -99,11 +101,12 @@ class TrainState:
             **({} if self.origin is None else {"origin": self.origin}),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+    def load_state_dict(self, state: dict[str, Any], put: Callable[[dict[str, Any]], bool] | None = None) -> None:
+        """Takes back what `state_dict` gave; `put` may give the model its weights, and says whether it did."""
         if self.shaping is not None:
             self.shaping.load_state_dict(state["shaping"])
-        load_weights(self.model, state["model"])
+        if put is None or not put(state["model"]):
+            load_weights(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._parts().items():
             if name != "shaping":

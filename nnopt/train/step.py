@@ -9,10 +9,13 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from nnopt.data.feed import Batch
 from nnopt.losses.loss import Loss
 from nnopt.optim.parameters import Parameters
+from nnopt.stages import stage
+from nnopt.train.parallel.together import Together
 from nnopt.train.scaling import LossScaler
 
 
@@ -42,7 +45,8 @@ class Pass:
     """Computes the objective of the present batch and its gradient, and counts how often.
 
     After a call the gradients lie in `parameters`, unscaled, with the
-    L1 and L2 terms' added, and clipped; `loss` is that of the first call since `begin`, without L1 and L2 terms.
+    L1 and L2 terms' added, and clipped; `loss` is that of the first call since `begin`, without L1 and L2 terms: of a
+    batch that several processes share, this one's part of the sum that is the batch's loss.
     """
 
     model: nn.Module
@@ -56,6 +60,7 @@ class Pass:
     accumulate: int
     scaler: LossScaler | None
     objective_needed: bool  # whether the optimizer looks at the objective's value
+    together: Together
 
     guide: Guide | None = None
     after_backward: Callable[[], None] | None = None  # sees the gradients before they are measured and clipped
@@ -65,6 +70,11 @@ class Pass:
     loss: Tensor | None = None
     gradient_norm: Tensor | None = None
     norm_wanted: bool = False
+
+    @property
+    def network(self) -> nn.Module:
+        """What answers in a forward pass, without what brings gradients together."""
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
 
     def begin(self, batch: Batch, norm_wanted: bool) -> None:
         """Chooses the batch of the next update, and whether the gradient's norm is to be noted."""
@@ -79,11 +89,11 @@ class Pass:
         loss = self._whole(self.batch) if self.accumulate == 1 else self._in_parts(self.batch)
         if self.scaler is not None:
             self.scaler.unscale(self.parameters.gradients)
-        objective = loss
+        objective = self.together.team.total(loss.clone()) if self.objective_needed else loss
         if self.l1 or self.l2:
             self.parameters.add_penalty_gradient(self.l1, self.l2)
             if self.objective_needed:
-                objective = loss + self.parameters.penalty(self.l1, self.l2)
+                objective = objective + self.parameters.penalty(self.l1, self.l2)
         if self.after_backward is not None:
             self.after_backward()
         if self.loss is None:
@@ -97,25 +107,32 @@ class Pass:
         return objective
 
     def _whole(self, batch: Batch) -> Tensor:
-        return self._backward(batch.inputs, batch.targets, 1.0, batch.rows)
+        return self._backward(batch, batch.inputs, batch.targets, 1.0, batch.rows)
 
     def _in_parts(self, batch: Batch) -> Tensor:
         """The batch in parts of nearly equal size, each weighted by its share: the mean over the batch."""
         count, device = len(batch), batch.inputs.device
         rows = torch.arange(count, device=device) if batch.rows is None else batch.rows
         total = torch.zeros((), device=device)
-        parts = (tensor.tensor_split(min(self.accumulate, count)) for tensor in (batch.inputs, batch.targets, rows))
-        for inputs, targets, part in zip(*parts, strict=True):
-            total += self._backward(inputs, targets, len(part) / count, part)
+        parts = [tensor.tensor_split(min(self.accumulate, count)) for tensor in (batch.inputs, batch.targets, rows)]
+        for number, (inputs, targets, part) in enumerate(zip(*parts, strict=True), 1):
+            with self.together.silently(self.model, is_last=number == len(parts[0])):
+                total += self._backward(batch, inputs, targets, len(part) / count, part)
         return total
 
-    def _backward(self, inputs: Tensor, targets: Tensor, weight: float, rows: Tensor | None) -> Tensor:
-        watching = nullcontext() if self.guide is None else self.guide.watching(self.model)
-        with self.autocast(), watching:
-            outputs = self.model(inputs)
-        loss = self.loss_function(outputs, targets)
-        objective = loss if self.guide is None else self.guide(loss, outputs, inputs, rows)
-        if weight != 1.0:
-            loss, objective = loss * weight, objective * weight
-        (objective if self.scaler is None else objective * self.scaler.scale).backward()  # type: ignore[no-untyped-call]
+    def _backward(self, batch: Batch, inputs: Tensor, targets: Tensor, weight: float, rows: Tensor | None) -> Tensor:
+        share = len(batch) / batch.samples  # of the processes that have parts of one batch; by itself 1
+        with stage("forward"):
+            watching = nullcontext() if self.guide is None else self.guide.watching(self.network)
+            with self.autocast(), watching:
+                outputs = self.model(inputs)
+            loss = self.loss_function(outputs, targets)
+            objective = loss if self.guide is None else self.guide(loss, outputs, inputs, rows)
+            if (scale := weight * self.together.weight(batch)) != 1.0:
+                objective = objective * scale
+            if weight * share != 1.0:
+                loss = loss * (weight * share)
+            scaled = objective if self.scaler is None else objective * self.scaler.scale
+        with stage("backward"):
+            scaled.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -16,6 +16,7 @@ from nnopt.train.freezing import count_frozen
 from nnopt.train.grouping import named_groups
 from nnopt.train.setup import Setup
 from nnopt.train.state import Row, TrainState
+from nnopt.train.traffic import traffic_of_run
 
 
 def summarise(
@@ -73,6 +74,7 @@ def _reached(run: RunSpec, setup: Setup, state: TrainState) -> dict[str, Any]:
         "memory_peak_bytes": progress.memory_peak_bytes,
         "diagnosis": list(progress.diagnosis.values()),
         "samples_per_second": progress.samples / seconds if seconds > 0 else None,
+        **traffic_of_run(progress, seconds),
         "parameters": count_parameters(state.delivered or state.model),
         **({"teachers": setup.teachers} if setup.teachers else {}),
         "energy_joules": energy.joules,
@@ -115,6 +117,9 @@ def _transfer(setup: Setup, state: TrainState) -> dict[str, Any]:
 def bits_promised(run: RunSpec, setup: Setup) -> tuple[bool, str | None]:
     """Whether the same spec gives the same bits again on this machine, and if not, why."""
     settings = run.settings
+    disorder = None if settings.parallel is None else settings.parallel.disorder
+    if disorder is not None:
+        return False, disorder
     if setup.device.type != "cpu":
         return False, f"kernels of {setup.device.type} add in no fixed order"
     average = settings.strategy.average

@@ -155,6 +155,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "augment colour_jitter": {"brightness": 0.1},
     "model torchvision": {"name": "resnet18"},
     "model timm": {"name": "resnet18"},
+    "parallel local_sgd": {"processes": 2, "period": 8},
+    "parallel hogwild": {"processes": 2},
+    "parallel parameter_server": {"workers": 2, "staleness": 1},
 }
 MEMBERS = [(union, name) for union, kinds in UNIONS.items() for name in kinds.named()]
 

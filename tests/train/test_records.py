@@ -28,6 +28,7 @@ KEYS = {
     *("order", "machine", "energy_joules", "energy_source", "energy_reason"),
     *("nonzero_parameters", "network_bytes", "multiply_adds", "latency_seconds", "latency_p95_seconds"),
     *("batch_latency_seconds", "batch_latency_p95_seconds", "inference_samples_per_second", "inference_batch"),
+    *("updates_per_second", "staleness_mean", "staleness_max", "drift"),
 }
 
 

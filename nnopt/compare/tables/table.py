@@ -29,7 +29,7 @@ from nnopt.compare.text import (
     show_spread,
     show_value,
 )
-from nnopt.spec.metric_names import OF_THE_NETWORK
+from nnopt.spec.metric_names import OF_THE_NETWORK, TRAFFIC
 from nnopt.store.files import write_whole
 
 STATUSES = ("done", "diverged", "failed", "interrupted", "running", "pruned")
@@ -82,6 +82,8 @@ def cells(comparison: Comparison, row: Row) -> dict[str, Cell]:
         "parameters": row.parameters,
         "energy_joules": row.energy_joules,
         **{name: getattr(row, name) for name in OF_THE_NETWORK if name != "parameters"},
+        "parallel": row.parallel,
+        **{name: getattr(row, name) for name in TRAFFIC},
         "pareto_set": " ".join(sorted(point.front)) if point else None,
         **verdict_cells(verdict),
     }
@@ -206,6 +208,7 @@ def shown_columns(comparison: Comparison) -> list[Column]:
         Column("cost", "joules", lambda row: show_quantity(row.energy_joules)),
         Column("cost", "Pareto set", lambda row: pareto[row.label], is_number=False),
         *_network_columns(comparison),
+        *_traffic_columns(comparison),
     ]
     return [
         Column("name", "#", lambda row: str(row.rank)),
@@ -237,6 +240,22 @@ def _network_columns(comparison: Comparison) -> list[Column]:
         "batch_latency_seconds": ("inference samples/s", lambda row: show_quantity(row.inference_samples_per_second)),
     }
     return [Column("network", title, text) for cost, (title, text) in columns.items() if cost in shown]
+
+
+def _traffic_columns(comparison: Comparison) -> list[Column]:
+    """What came of several processes that update at once, where some row has such."""
+    if all(row.parallel is None for row in comparison.rows):
+        return []
+    return [
+        Column("parallel", "updates/s", lambda row: show_quantity(row.updates_per_second)),
+        Column("parallel", "staleness", lambda row: show_quantity(row.staleness_mean)),
+        Column("parallel", "most", lambda row: show_quantity(row.staleness_max)),
+        *(
+            [Column("parallel", "drift", lambda row: show_quantity(row.drift))]
+            if any(row.drift for row in comparison.rows)
+            else []
+        ),
+    ]
 
 
 def _whole(count: float | None) -> int | None:

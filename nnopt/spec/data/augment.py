@@ -26,6 +26,8 @@ class AugmentSpec(KindSpec):
 
     # Whether samples are mixed with each other, and their targets with them.
     mixes: ClassVar[bool] = False
+    # Whether it reads no number on the host, so that updates can be recorded once and replayed (strategy.graph).
+    recordable: ClassVar[bool] = True
 
     @abstractmethod
     def build(self, data: Dataset) -> Transform:
@@ -305,6 +307,7 @@ class RandAugment(AugmentSpec):
     )
     source: ClassVar[str] = "Cubuk et al. 2019, arXiv:1909.13719; strengths as in torchvision"
 
+    recordable: ClassVar[bool] = False
     kind: Literal["randaugment"]
     operations: int = Field(2, gt=0, le=20, description="changes of a sample, one after the other (the paper's N)")
     strength: float = Field(9.0, ge=0, le=30, description="how strong they are, 30 at most (the paper's M)")

@@ -44,7 +44,7 @@ class Balanced(SamplingSpec):
         from nnopt.data.sampling import BalancedOrder
 
         counts = class_counts("data.sampling: balanced", data)
-        return BalancedOrder(seed, data.train.all_targets(), counts.double().cpu() ** self.power, device)
+        return BalancedOrder(seed, data.train.all_targets(), counts.double() ** self.power, device)
 
 
 SAMPLINGS = Kinds("sampling", SamplingSpec, (Balanced,))

@@ -24,7 +24,7 @@ def extend(
     weights are gone afterwards, where not more were already.
 
     Args:
-        removed: for each layer what is gone, bool of the weight's shape, contiguous; changed in place.
+        removed: for each layer what is gone, bool of the weight's shape; changed in place.
         scores: for each layer how much each weight matters, of the same shapes.
         amount: the share of the weights that is to be gone, of all layers together or of each.
         by_layer: whether the share holds in each layer.
@@ -32,7 +32,7 @@ def extend(
             in memory: in·h·w weights. Once `amount` is 1 − n/m, that holds everywhere; before, the least of those
             that would go are gone.
     """
-    masks = [mask.view(-1) for mask in removed]
+    masks = [mask.reshape(-1) for mask in removed]  # a copy, where a convolution's channels lie last
     ranks = [torch.nan_to_num(score.float(), nan=torch.inf, posinf=torch.inf).reshape(-1) for score in scores]
     if n_of_m is None:
         allowed, part = [torch.ones_like(mask) for mask in masks], amount
@@ -45,11 +45,12 @@ def extend(
     if by_layer:
         for mask, rank, candidates in zip(masks, ranks, allowed, strict=True):
             _grow(mask, rank, candidates, part)
-        return
-    together = torch.cat(masks)
-    _grow(together, torch.cat(ranks), torch.cat(allowed), part)
-    for mask, new in zip(masks, together.split_with_sizes([len(mask) for mask in masks]), strict=True):
-        mask.copy_(new)
+    else:
+        together = torch.cat(masks)
+        _grow(together, torch.cat(ranks), torch.cat(allowed), part)
+        masks = list(together.split_with_sizes([len(mask) for mask in masks]))
+    for whole, mask in zip(removed, masks, strict=True):
+        whole.copy_(mask.view(whole.shape))
 
 
 def removable(shapes: Sequence[torch.Size], n_of_m: tuple[int, int] | None = None) -> int:

@@ -129,13 +129,13 @@ class ChannelRemoval(Removal):
         if isinstance(self.spec, RandomPrune):
             return {group.name: torch.rand(group.count, generator=generator) for group in groups}
         model = self.bench.model
-        weights = {name: parameter.detach().double() for name, parameter in model.named_parameters()}
+        weights = {name: parameter.detach().cpu().double() for name, parameter in model.named_parameters()}
         if isinstance(self.spec, Gradient):
             part = self.bench.data.train
             rows = torch.randperm(len(part), generator=generator)[: self.spec.samples].to(part.device)
             loss = self.bench.backward.loss_function
             slopes = mean_gradient(model, loss, *part.gather(rows))
-            products = {name: weight * slopes[name] for name, weight in weights.items()}
+            products = {name: weight * slopes[name].cpu() for name, weight in weights.items()}
             return {group.name: scores(model, group, products).abs() for group in groups}
         squares = {name: weight.square() for name, weight in weights.items()}
         norms = {group.name: scores(model, group, squares).sqrt() for group in groups}
