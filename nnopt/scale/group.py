@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -12,10 +11,10 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nnopt.errors import Interrupted, NnoptError, TrainingError
 from nnopt.plan import RunSpec
+from nnopt.scale.forks import Surroundings, context
 from nnopt.scale.sender import Sender
 from nnopt.store.files import make_folder, write_json
 from nnopt.store.lock import RunLock, wait_until_free
@@ -30,9 +29,6 @@ from nnopt.train.runner import FINISHED, Workshop, run_one
 from nnopt.train.session import Cut
 from nnopt.train.setup import DataCache
 from nnopt.train.signals import no_interrupts, stop_requests
-
-if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerContext, SpawnContext
 
 ENDED = "member ended"  # the word by which a process says that it is through
 GRACE = 10.0  # seconds that the others have to end by themselves once one is lost
@@ -132,16 +128,15 @@ class _Group:
         return self._what_was_lost()
 
     def _start(self, rank: int) -> _Member:
-        context = _context()
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as for workers: threads that wait should sleep
+        way = context()
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        ours, theirs = context.Pipe()
+        ours, theirs = way.Pipe()
         shop = self.shop
         seat = _Seat(
             *(self.run, self.cut, rank, self.size, self.folder, shop.runs_dir),
-            *(shop.most_threads, shop.profile, dict(os.environ), Path.cwd()),
+            *(shop.most_threads, shop.profile, Surroundings.here()),
         )
-        process = context.Process(target=_take_part, args=(theirs, seat))
+        process = way.Process(target=_take_part, args=(theirs, seat))
         with no_interrupts():
             process.start()
         theirs.close()
@@ -237,23 +232,12 @@ class _Seat:
     runs_dir: Path
     most_threads: int | None
     profile: bool
-    environment: dict[str, str]
-    working_folder: Path
-
-
-def _context() -> ForkServerContext | SpawnContext:
-    """Where it can be had, of processes that are copies of one that has imported everything: no wait at every run."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
+    surroundings: Surroundings
 
 
 def _take_part(connection: Connection, seat: _Seat) -> None:
     """The life of one process of a group."""
-    os.environ.update(seat.environment)
-    os.chdir(seat.working_folder)
+    seat.surroundings.take()
     with _stderr(seat.folder, seat.rank).open("w") as file:
         os.dup2(file.fileno(), 2)
     with stop_requests() as stop:

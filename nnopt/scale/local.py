@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from nnopt.scale.agency import LOST, Agency, Words, Worker
+from nnopt.scale.forks import Surroundings, context
 from nnopt.scale.supply import Job
 from nnopt.scale.worker import work
 from nnopt.train.experiment import Options
@@ -48,12 +47,10 @@ class LocalAgency(Agency):
 
     def hire(self) -> Worker:
         """As the base class says."""
-        context = multiprocessing.get_context("spawn")
-        # Threads that wait for work should sleep, not spin on a core that another run could use; read as torch loads.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        ours, theirs = context.Pipe()
+        way = context()
+        ours, theirs = way.Pipe()
         # No daemon: those have no processes of their own, and a run may want some. It ends as its connection closes.
-        process = context.Process(target=work, args=(theirs, self.options))
+        process = way.Process(target=work, args=(theirs, self.options, Surroundings.here()))
         with no_interrupts():
             process.start()
         theirs.close()

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from nnopt.errors import NnoptError
 from nnopt.plan import RunSpec
 from nnopt.scale.agency import FREE
+from nnopt.scale.forks import Surroundings
 from nnopt.scale.group import train_in_group, wants_group
 from nnopt.scale.sender import Line, Sender
 from nnopt.scale.supply import Job
@@ -48,8 +49,9 @@ def train_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None
     return run_one(run, shop, fresh, cut) if size == 1 else train_in_group(run, shop, fresh, cut, size)
 
 
-def work(connection: Connection, options: Options) -> None:
+def work(connection: Connection, options: Options, surroundings: Surroundings) -> None:
     """Trains the jobs that come through `connection` until it closes; in between the process sleeps."""
+    surroundings.take()
     with stop_requests() as stop:
         # Ctrl-C reaches the whole group: the parent passes it on once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -179,7 +179,7 @@ def build(
     torch.manual_seed(derive(run.seed, "default", *(() if team.is_lead else (team.rank,))))
     model.train()
     freeze(model, settings.model)
-    together.place(model)
+    together.place(model, data.train.first(2))
     parameters = parameters_of(settings, model, together)
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)

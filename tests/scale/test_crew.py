@@ -223,7 +223,8 @@ class Chain:
     def ended(self, job: Job, died: str | None) -> None:
         assert died is None
         self.busy = False
-        processes = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+        # Of one that has imported everything, which is a child of this process.
+        processes = [copy for child in psutil.Process().children() for copy in child.children()]
         self.most_processes = max(self.most_processes, len(processes))
 
 

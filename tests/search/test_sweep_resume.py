@@ -134,7 +134,7 @@ class Crash(Sgd):
 
     def build(self, parameters):
         crashes = Path("ill").exists() or (self.lr > 0.5 and not Path("well").exists())
-        is_worker = os.getppid() != 1 and "spawn" in open(f"/proc/{os.getpid()}/cmdline").read()
+        is_worker = os.getppid() != 1 and "forkserver" in open(f"/proc/{os.getpid()}/cmdline").read()
         if crashes and is_worker:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().build(parameters)

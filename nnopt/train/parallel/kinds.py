@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -12,10 +11,9 @@ from torch import nn
 from nnopt.data.dataset import Dataset
 from nnopt.errors import DataError, DeviceError, UsageError
 from nnopt.spec.experiment import RunSettings
-from nnopt.spec.parallel import Ddp, Fsdp, Hogwild, LocalSgd, ParallelSpec, ParameterServer
+from nnopt.spec.parallel import Fsdp, Hogwild, LocalSgd, ParallelSpec, ParameterServer
 from nnopt.spec.strategy import GrowingBatch
 from nnopt.train.devices import cores
-from nnopt.train.parallel.sharded import Shards, check_divisible
 from nnopt.train.parallel.team import Team, is_started_by_torchrun
 from nnopt.train.parallel.together import Replicas, Together, Wanderers
 
@@ -24,12 +22,11 @@ def build_together(parallel: ParallelSpec | None, team: Team, device: torch.devi
     """How the processes of `team` hold the network."""
     if parallel is None or team.is_alone:
         return Together(team, in_parts=isinstance(parallel, Fsdp))
-    kinds: dict[type[ParallelSpec], Callable[[], Together]] = {
-        Ddp: lambda: Replicas(team),
-        Fsdp: lambda: Shards(team, device),
-        LocalSgd: lambda: Wanderers(team, getattr(parallel, "period", 1)),
-    }
-    return kinds[type(parallel)]()
+    if isinstance(parallel, Fsdp):
+        from nnopt.train.parallel.sharded import Shards  # it brings sympy, a second at every start
+
+        return Shards(team, device)
+    return Wanderers(team, parallel.period) if isinstance(parallel, LocalSgd) else Replicas(team)
 
 
 def processes_of(parallel: ParallelSpec | None, device: torch.device) -> int:
@@ -125,7 +122,17 @@ def check_team(settings: RunSettings, data: Dataset, model: nn.Module, processes
     if isinstance(settings.parallel, LocalSgd):
         _check_norms(model, min(first, last or first) // processes)
     if isinstance(settings.parallel, Fsdp):
-        check_divisible(model, processes)
+        _check_divisible(model, processes)
+
+
+def _check_divisible(model: nn.Module, processes: int) -> None:
+    """Raises UsageError where a process would keep nothing of any layer."""
+    rows = max((parameter.shape[0] for parameter in model.parameters() if parameter.dim()), default=0)
+    if rows < processes:
+        raise UsageError(
+            f"parallel: the model is too small for fsdp: its tensors have at most {rows} rows to cut, and there are "
+            f"{processes} processes: take ddp, or fewer"
+        )
 
 
 def _check_norms(model: nn.Module, smallest: int) -> None:

@@ -16,22 +16,11 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nnopt.data.feed import Batch
-from nnopt.errors import UsageError
 from nnopt.optim.optimizer import Evaluate, Finite, Optimizer, Rate
 from nnopt.optim.parameters import Group, Parameters, SeparateParameters, total_norm
 from nnopt.train.parallel.batch_norm import norm_over_team
 from nnopt.train.parallel.team import Team
 from nnopt.train.parallel.together import Together
-
-
-def check_divisible(model: nn.Module, processes: int) -> None:
-    """Raises UsageError where a process would keep nothing of any layer."""
-    rows = max((parameter.shape[0] for parameter in model.parameters() if parameter.dim()), default=0)
-    if rows < processes:
-        raise UsageError(
-            f"parallel: the model is too small for fsdp: its tensors have at most {rows} rows to cut, and there are "
-            f"{processes} processes: take ddp, or fewer"
-        )
 
 
 class Shards(Together):
@@ -43,7 +32,7 @@ class Shards(Together):
         super().__init__(team)
         self.mesh = init_device_mesh(device.type, (team.size,))
 
-    def place(self, model: nn.Module) -> None:
+    def place(self, model: nn.Module, sample: Tensor) -> None:
         """As Together says; layers that have weights of their own are gathered one after the other."""
         norm_over_team(model)
         for layer in model.children():

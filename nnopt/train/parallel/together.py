@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -31,8 +32,8 @@ class Together:
         self.team = team
         self.in_parts = in_parts  # an optimizer keeps each parameter by itself, as processes with parts of them do
 
-    def place(self, model: nn.Module) -> None:
-        """Prepares the model in place, before anything refers to its parameters."""
+    def place(self, model: nn.Module, sample: Tensor) -> None:
+        """Prepares the model in place, before anything refers to its parameters; `sample`: some inputs."""
 
     def forward(self, model: nn.Module) -> nn.Module:
         """What is called with a batch in training."""
@@ -81,19 +82,28 @@ class Together:
         return {"generators": state["generators"]}
 
 
+def has_idle_parameters(model: nn.Module, sample: Tensor) -> bool:
+    """Whether some trainable parameters have no part in the answers: DDP has to be told to look for them."""
+    twin = copy.deepcopy(model).eval()
+    with torch.enable_grad():
+        answers = twin(sample)
+        if answers.requires_grad:
+            answers.float().sum().backward()
+    return any(parameter.requires_grad and parameter.grad is None for parameter in twin.parameters())
+
+
 class Replicas(Together):
     """Each process has the whole network, and takes its share of every batch; their gradients are averaged (DDP)."""
 
-    def place(self, model: nn.Module) -> None:
+    def place(self, model: nn.Module, sample: Tensor) -> None:
         """As Together says."""
+        self._has_idle = has_idle_parameters(model, sample)
         norm_over_team(model)
 
     def forward(self, model: nn.Module) -> nn.Module:
         """As Together says."""
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            return model
         # Buffers are the same everywhere: batch norm sums over the team.
-        return DistributedDataParallel(model, forward_sync_buffers=False)
+        return DistributedDataParallel(model, forward_sync_buffers=False, find_unused_parameters=self._has_idle)
 
     def weight(self, batch: Batch) -> float:
         """As Together says: DDP takes the plain mean over processes."""
@@ -115,7 +125,7 @@ class Wanderers(Together):
         self.model: nn.Module | None = None
         self._drift = 0.0
 
-    def place(self, model: nn.Module) -> None:
+    def place(self, model: nn.Module, sample: Tensor) -> None:
         """As Together says."""
         self.model = model
 

@@ -185,12 +185,20 @@ def kill_a_helper(pid: int, folder: Path, count: int = 1) -> None:
     helpers_of(pid, count)[-1].kill()  # after the worker that started it
 
 
+def is_copied_from(process: psutil.Process) -> bool:
+    """Whether a process is the one that workers are copied from, not one of them."""
+    own, before = (" ".join(one.cmdline()) if one else "" for one in (process, process.parent()))
+    return "forkserver" in own and "forkserver" not in before
+
+
 def helpers_of(pid: int, count: int) -> list[psutil.Process]:
     """The workers and helpers that a program has started, the oldest first."""
 
     def found() -> list[psutil.Process]:
         children = psutil.Process(pid).children(recursive=True)
-        started = [child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())]
+        # Workers are copies of a child that has imported everything, helpers are started anew.
+        copies = [one for child in children if is_copied_from(child) for one in child.children()]
+        started = copies + [child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())]
         return sorted(started, key=lambda child: child.create_time())
 
     return list(wait_for(lambda: len(found()) == count and found(), PATIENCE))
