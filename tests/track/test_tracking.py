@@ -268,7 +268,8 @@ def times_sent(points: Sequence[tuple[int, float]]) -> Counter[int]:
     return Counter(step for step, _ in points)
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_is_ended_and_resumed_has_each_row_once(tmp_path: Path, starter: Starter, number: int) -> None:
     folder = tmp_path / "runs" / LABEL
     write_digits(tmp_path, {**REAL, "budget": {"steps": 2000}})
