@@ -184,15 +184,15 @@ class _Group:
         if lead.status in FINISHED:
             return None
         lost = [member for member in self.members if not member.has_ended and not member.was_killed]
-        if lost:
-            return f"process {lost[0].rank} of {self.size} was lost ({lost[0].how_it_died()})"
-        if self.shop.stop.code is not None:
+        if self.shop.stop.code is not None and (lead.error is not None or not lost):
             self._pass_on_the_end()
             raise Interrupted(self.shop.stop.code)
         if lead.error is not None:
             problem = NnoptError(lead.error[1])
             problem.exit_code = lead.error[0]
             raise problem
+        if lost:
+            return f"process {lost[0].rank} of {self.size} was lost ({lost[0].how_it_died()})"
         return None
 
     def _pass_on_the_end(self) -> None:

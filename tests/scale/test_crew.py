@@ -223,8 +223,9 @@ class Chain:
     def ended(self, job: Job, died: str | None) -> None:
         assert died is None
         self.busy = False
-        # Of one that has imported everything, which is a child of this process.
-        processes = [copy for child in psutil.Process().children() for copy in child.children()]
+        # Copies of one that has imported everything, which is a child of this process.
+        origins = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+        processes = [copy for origin in origins for copy in origin.children()]
         self.most_processes = max(self.most_processes, len(processes))
 
 

@@ -13,8 +13,10 @@ import psutil
 import pytest
 from running import Told, assert_same_bits, plan_of, summary_of, write_digits
 
-from nnopt.errors import Interrupted
+from nnopt.errors import Interrupted, NnoptError
 from nnopt.scale.processes import train_side_by_side
+from nnopt.store.files import make_folder
+from nnopt.store.lock import RunLock
 from nnopt.store.record import RunRecord
 from nnopt.train.experiment import Options
 
@@ -99,6 +101,19 @@ def test_a_lost_process_ends_the_run_and_leaves_it_to_be_resumed(tmp_path: Path,
     (record,) = train(tmp_path, Told())
     assert record.status == "done"
     assert_same_bits(record.folder, unbroken)
+    with RunLock(record.folder):  # what is done is passed over by this process alone
+        told = Told()
+        train(tmp_path, told)
+    assert told.words == [("skipped", "small/sgd/seed-0", "done")]
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_held_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "small" / "sgd" / "seed-0"
+    make_folder(folder)
+    with RunLock(folder), pytest.raises(NnoptError, match="is being written by") as found:
+        train(tmp_path, Told())
+    assert found.value.exit_code == 2
 
 
 @pytest.mark.slow

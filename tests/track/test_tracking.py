@@ -298,6 +298,7 @@ def test_a_run_that_is_ended_and_resumed_has_each_row_once(tmp_path: Path, start
             assert len(again) <= most, (tool, name, again)
 
 
+@pytest.mark.slow
 def test_two_runs_at_a_time_share_a_new_database(tmp_path: Path, starter: Starter) -> None:
     write_digits(tmp_path, {"track": ["mlflow"], "seeds": 4})
     process = starter.run(tmp_path, "train", "spec.yaml", "--jobs", 2, "--quiet")
@@ -308,6 +309,7 @@ def test_two_runs_at_a_time_share_a_new_database(tmp_path: Path, starter: Starte
         assert [step for step, _ in curves["val_loss"]] == [20, 40]
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_nothing_asked(
     program: Callable[..., Ended], write_spec: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -335,6 +337,7 @@ def test_wandb_without_network_does_not_hold_the_program_up(
     assert sum("switched off" in line for line in ended.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_wandb_online_without_an_account_is_said(
     program: Callable[..., Ended], write_spec: Callable[..., Path]
 ) -> None:

@@ -371,6 +371,7 @@ def test_a_profile_changes_no_number_of_the_run(profiled: Path, tmp_path: Path) 
     assert set(seconds) == set(plain.summary["seconds"])  # the window is in none of the run's accounts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

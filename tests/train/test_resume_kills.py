@@ -110,7 +110,7 @@ def kill_again_and_again(top: Path, variant: str, moments: list[str], longest_wa
     [
         ("adam", ["write"] * 3 + ["kill"] * 2 + ["term"] * 2 + ["int"]),
         pytest.param("momentum", ["write", "write", "kill", "kill", "term", "int"], marks=pytest.mark.slow),
-        ("growing", ["write", "write", "kill", "kill", "term", "int"]),
+        pytest.param("growing", ["write", "write", "kill", "kill", "term", "int"], marks=pytest.mark.slow),
     ],
 )  # twenty kills in all
 def test_kills_at_random_moments_leave_no_trace_in_the_bits(
