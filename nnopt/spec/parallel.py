@@ -43,10 +43,7 @@ class ParallelSpec(KindSpec):
         return count if isinstance(count, int) else None
 
 
-class Ddp(ParallelSpec):
-    """Each process takes its share of every batch; gradients are averaged before the update."""
-
-    kind: Literal["ddp"]
+class _Exact(ParallelSpec):
     processes: Processes = Field(
         "auto",
         description="processes of this machine: auto is one an accelerator; torchrun's number goes before",
@@ -55,22 +52,22 @@ class Ddp(ParallelSpec):
 
     in_step: ClassVar[bool] = True
     exact: ClassVar[bool] = True
+
+
+class Ddp(_Exact):
+    """Each process takes its share of every batch; gradients are averaged before the update."""
+
+    kind: Literal["ddp"]
+
     formula: ClassVar[str] = "g = Σₚ (nₚ/n)·gₚ over processes p with nₚ of the batch's n samples"
     source: ClassVar[str] = "Li et al. 2020, PyTorch Distributed, arXiv:2006.15704 (torch.nn.parallel)"
 
 
-class Fsdp(ParallelSpec):
+class Fsdp(_Exact):
     """As ddp, and each process keeps a part of the weights, gradients and optimizer state alone."""
 
     kind: Literal["fsdp"]
-    processes: Processes = Field(
-        "auto",
-        description="processes of this machine: auto is one an accelerator; torchrun's number goes before",
-        json_schema_extra=NOT_IDENTITY,
-    )
 
-    in_step: ClassVar[bool] = True
-    exact: ClassVar[bool] = True
     formula: ClassVar[str] = "as ddp, with weights gathered a layer at a time"
     source: ClassVar[str] = "Zhao et al. 2023, PyTorch FSDP, arXiv:2304.11277 (torch.distributed.fsdp.fully_shard)"
 

@@ -164,6 +164,40 @@ def test_ddp_and_what_else_a_run_may_do(train: Callable[..., Path], changes: dic
     assert (a.val_loss - b.val_loss).abs().max() < 1e-2
 
 
+IDLE = '''
+"""A network with a layer that has no part in its answers."""
+import math
+from torch import nn
+from nnopt.spec.model_base import ModelSpec
+
+
+class Idle(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.used, self.idle = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs)
+
+    def forward(self, inputs):
+        return self.used(inputs.flatten(1))
+
+
+class IdleSpec(ModelSpec):
+    """Has more than it uses."""
+
+    kind: str
+
+    def build(self, input_shape, outputs):
+        return Idle(math.prod(input_shape), outputs)
+'''
+
+
+@pytest.mark.slow
+def test_parameters_without_a_gradient_hold_nobody_up(train: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "idle.py").write_text(IDLE)
+    budget = {"budget": {"steps": 40}, "evaluation": {"every": {"steps": 20}}, "loss": {"kind": "cross_entropy"}}
+    found = train({"model": {"kind": "idle:IdleSpec"}, **budget, "variants": {"one": {}, "two": parallel("ddp")}})
+    assert_same_training(found / "one", found / "two")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adamw", "adagrad", "rmsprop", "nadam", "adam"])
 def test_fsdp_with_optimizers_that_go_entry_by_entry(train: Callable[..., Path], kind: str) -> None:
