@@ -105,6 +105,7 @@ def test_workers_find_the_same_trials_as_one_process(tmp_path: Path) -> None:
     assert studies(tmp_path / "1/runs") == studies(tmp_path / "2/runs")
 
 
+@pytest.mark.slow
 def test_the_killed_workers_of_a_killed_sweep_leave_nothing_running(starter: Starter, tmp_path: Path) -> None:
     changes = merged(LONG, {"budget": {"epochs": 20}})
     spec = write_search(tmp_path, changes)
@@ -141,6 +142,7 @@ class Crash(Sgd):
 '''
 
 
+@pytest.mark.slow
 def test_a_crashed_worker_costs_its_trial_and_not_the_sweep(starter: Starter, tmp_path: Path) -> None:
     (tmp_path / "crashing.py").write_text(CRASH)
     spec = write_search(
