@@ -163,9 +163,10 @@ def test_torch_sees_no_wait_on_cuda(tmp_path: Path, kind: str) -> None:
     changes = {"optimizer": {"kind": kind, "lr": 0.01}, "data": {"augment": augment}, "device": "cuda"}
     session = open_session(tmp_path, {**changes, "strategy": {"clip_norm": 1.0, "average": {"kind": "ema"}}})
     session.engine.update(session)
-    torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("error")  # a wait raises
     try:
         for _ in range(UPDATES):
             session.engine.update(session)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert session.state.progress.step == UPDATES + 1
