@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import tool_readers as tools
-from running import fit, summary_of
+from running import fit
 
 from nnopt.store.record import RunRecord
 
@@ -141,14 +141,12 @@ def test_wandb_itself_finds_a_run_to_sync(tracked: RunRecord) -> None:
     assert folder.name in done.stdout + done.stderr
 
 
-def test_following_is_no_training_time_and_no_part_of_what_is_trained(tracked: RunRecord, tmp_path: Path) -> None:
+def test_following_is_no_part_of_what_is_trained(tracked: RunRecord, tmp_path: Path) -> None:
     (plain,) = fit(tmp_path, {**SPEC, "track": []})
     assert plain.spec_hash == tracked.spec_hash
     for name, values in plain.curve().items():
         if not name.endswith(("_seconds", "_per_second")) and not name.startswith("memory_"):
             assert tracked.curve()[name] == values, name
-    seconds = summary_of(tracked.folder)["seconds"]
-    assert seconds["logging"] > 5 * seconds["train"]  # MLflow alone makes a database
     assert not list(tmp_path.rglob("track.json"))
 
 

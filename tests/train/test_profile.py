@@ -77,19 +77,6 @@ def test_marks_are_heard_while_somebody_watches_also_after_an_error() -> None:
     assert said.words == ["optimizer", "forward", "", ""]
 
 
-def test_a_mark_that_nobody_hears_costs_next_to_nothing() -> None:
-    """An update of the smallest networks takes 300 microseconds and has six marks; the bound is a loose one."""
-
-    def seconds() -> float:
-        start = time.perf_counter()
-        for _ in range(10_000):
-            with stage("data"):
-                pass
-        return (time.perf_counter() - start) / 10_000
-
-    assert min(seconds() for _ in range(5)) < 2e-6
-
-
 class Clock:
     """A clock that goes on when told."""
 
