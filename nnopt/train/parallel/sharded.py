@@ -27,6 +27,7 @@ class Shards(Together):
     """Each process keeps a part of every tensor, and takes its share of every batch."""
 
     is_sharded = True
+    passes_to_set_up = 1  # fully_shard makes its plan in the first
 
     def __init__(self, team: Team, device: torch.device) -> None:
         super().__init__(team)

@@ -24,9 +24,11 @@ class Together:
 
     Attributes:
         is_sharded: whether every process runs evaluations, as none has the whole network.
+        passes_to_set_up: forward and backward passes in which processes get ready for each other.
     """
 
     is_sharded = False
+    passes_to_set_up = 0
 
     def __init__(self, team: Team, in_parts: bool = False) -> None:
         self.team = team
@@ -94,6 +96,8 @@ def has_idle_parameters(model: nn.Module, sample: Tensor) -> bool:
 
 class Replicas(Together):
     """Each process has the whole network, and takes its share of every batch; their gradients are averaged (DDP)."""
+
+    passes_to_set_up = 2  # DDP notes in the first how gradients arrive, and packs them anew in the second
 
     def place(self, model: nn.Module, sample: Tensor) -> None:
         """As Together says."""
