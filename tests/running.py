@@ -24,8 +24,7 @@ from nnopt.store.record import RunRecord
 from nnopt.train import checkpoint
 from nnopt.train.experiment import Options, train_plan
 from nnopt.train.listener import Listener
-from nnopt.train.memory import PeakMemory
-from nnopt.train.output import StepRecorder, Tables
+from nnopt.train.output import Tables
 from nnopt.train.session import Session
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.signals import StopRequest
@@ -83,8 +82,6 @@ def open_session(folder: Path, changes: dict[str, Any] | None = None, listener: 
         state=state,
         folder=folder,
         tables=tables,
-        recorder=StepRecorder(tables, setup.settings.logging.every),
-        memory=PeakMemory(setup.device),
         listener=listener or Listener(),
         stop=StopRequest(),
         engine=InTurn(),

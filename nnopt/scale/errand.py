@@ -14,11 +14,10 @@ from pathlib import Path
 from nnopt.errors import RunsFolderError, UsageError
 from nnopt.store.files import make_folder, write_whole
 from nnopt.store.lock import WORKER
+from nnopt.surroundings import QUIET_THREADS, Surroundings
 from nnopt.version import __version__
 
 SECONDS_TO_APPEAR = 10.0  # of a new file, on disks of the network
-# What is read as torch loads: threads that wait should sleep, not spin on a core that another run could use.
-QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class Token:
@@ -37,28 +36,25 @@ class Token:
 
 @dataclass(frozen=True)
 class Errand:
-    """The front end's surroundings, as plain values: they are read before anything of the spec is imported."""
+    """What the front end knows, as plain values: they are read before anything of the spec is imported."""
 
     worker: str  # a name of its own
     version: str
     host: str
-    folder: str  # working directory
     token: str
     path: tuple[str, ...]  # where modules lie
-    environment: tuple[tuple[str, str], ...]
+    surroundings: Surroundings
 
     @classmethod
     def of(cls, token: Token) -> Errand:
         """For one more worker."""
-        own = {name: value for name, value in os.environ.items() if name.startswith("NNOPT_") and name != WORKER}
         return cls(
             worker=uuid.uuid4().hex,
             version=__version__,
             host=platform.node(),
-            folder=os.getcwd(),
             token=str(token.path),
             path=tuple(sys.path),
-            environment=tuple({**QUIET_THREADS, **own}.items()),
+            surroundings=Surroundings.here(),
         )
 
     def settle(self) -> None:
@@ -73,14 +69,14 @@ class Errand:
                 f"{here} has nnopt {__version__}, and {self.host} has {self.version}: install the same on all machines"
             )
         try:
-            os.chdir(self.folder)
+            self.surroundings.take()
         except OSError:
             raise RunsFolderError(
-                f"the working directory {self.folder} of {self.host} is not on {here}: start nnopt in a folder that "
-                "all machines share"
+                f"the working directory {self.surroundings.folder} of {self.host} is not on {here}: start nnopt "
+                "in a folder that all machines share"
             ) from None
         self._check_token(here)
-        os.environ.update(self.environment)
+        os.environ.update(QUIET_THREADS)
         os.environ[WORKER] = self.worker
         sys.path.extend(entry for entry in self.path if entry not in sys.path)
 

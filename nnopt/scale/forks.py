@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from nnopt.surroundings import QUIET_THREADS, Surroundings
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -16,8 +16,8 @@ WORKER = "nnopt.scale.worker"  # with all that a run needs
 
 def context() -> ForkServerContext | SpawnContext:
     """How to start a process; where there is no such copying (Windows), it imports for itself."""
-    # Threads that wait for work should sleep, not spin on a core that another run could use; read as torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name, value in QUIET_THREADS.items():
+        os.environ.setdefault(name, value)
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
@@ -25,20 +25,7 @@ def context() -> ForkServerContext | SpawnContext:
     return found
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a copy does not have from the process that asks for it."""
-
-    environment: dict[str, str]
-    folder: Path
-
-    @classmethod
-    def here(cls) -> Surroundings:
-        """Those of this process."""
-        return cls(dict(os.environ), Path.cwd())
-
-    def take(self) -> None:
-        """Makes them those of this process."""
-        os.environ.clear()
-        os.environ.update(self.environment)
-        os.chdir(self.folder)
+def become(surroundings: Surroundings) -> None:
+    """Gives a copy the whole surroundings of the process that asked for it."""
+    os.environ.clear()
+    surroundings.take()

@@ -14,12 +14,13 @@ from pathlib import Path
 
 from nnopt.errors import Interrupted, NnoptError, TrainingError
 from nnopt.plan import RunSpec
-from nnopt.scale.forks import Surroundings, context
+from nnopt.scale.forks import become, context
 from nnopt.scale.sender import Sender
 from nnopt.store.files import make_folder, write_json
 from nnopt.store.lock import RunLock, wait_until_free
 from nnopt.store.place import make_way, place
 from nnopt.store.record import SUMMARY, RunRecord
+from nnopt.surroundings import Surroundings
 from nnopt.train.devices import find_device
 from nnopt.train.listener import Listener
 from nnopt.train.output import RunLog
@@ -134,7 +135,7 @@ class _Group:
         shop = self.shop
         seat = _Seat(
             *(self.run, self.cut, rank, self.size, self.folder, shop.runs_dir),
-            *(shop.most_threads, shop.profile, Surroundings.here()),
+            *(shop.most_threads, shop.profile, Surroundings.whole()),
         )
         process = way.Process(target=_take_part, args=(theirs, seat))
         with no_interrupts():
@@ -237,7 +238,7 @@ class _Seat:
 
 def _take_part(connection: Connection, seat: _Seat) -> None:
     """The life of one process of a group."""
-    seat.surroundings.take()
+    become(seat.surroundings)
     with _stderr(seat.folder, seat.rank).open("w") as file:
         os.dup2(file.fileno(), 2)
     with stop_requests() as stop:

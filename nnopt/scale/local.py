@@ -8,9 +8,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from nnopt.scale.agency import LOST, Agency, Words, Worker
-from nnopt.scale.forks import Surroundings, context
+from nnopt.scale.forks import context
 from nnopt.scale.supply import Job
 from nnopt.scale.worker import work
+from nnopt.surroundings import Surroundings
 from nnopt.train.experiment import Options
 from nnopt.train.signals import no_interrupts
 
@@ -50,7 +51,7 @@ class LocalAgency(Agency):
         way = context()
         ours, theirs = way.Pipe()
         # No daemon: those have no processes of their own, and a run may want some. It ends as its connection closes.
-        process = way.Process(target=work, args=(theirs, self.options, Surroundings.here()))
+        process = way.Process(target=work, args=(theirs, self.options, Surroundings.whole()))
         with no_interrupts():
             process.start()
         theirs.close()

@@ -8,13 +8,14 @@ from multiprocessing.connection import Connection
 from nnopt.errors import NnoptError
 from nnopt.plan import RunSpec
 from nnopt.scale.agency import FREE
-from nnopt.scale.forks import Surroundings
+from nnopt.scale.forks import become
 from nnopt.scale.group import train_in_group, wants_group
 from nnopt.scale.sender import Line, Sender
 from nnopt.scale.supply import Job
 from nnopt.store.lock import wait_until_free
 from nnopt.store.place import place
 from nnopt.store.record import RunRecord
+from nnopt.surroundings import Surroundings
 from nnopt.train.experiment import Options
 from nnopt.train.runner import Workshop, is_finished, run_one
 from nnopt.train.session import Cut
@@ -52,7 +53,7 @@ def train_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None
 
 def work(connection: Connection, options: Options, surroundings: Surroundings) -> None:
     """Trains the jobs that come through `connection` until it closes; in between the process sleeps."""
-    surroundings.take()
+    become(surroundings)
     with stop_requests() as stop:
         # Ctrl-C reaches the whole group: the parent passes it on once.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -13,7 +13,8 @@ from nnopt.structure.accounts.layers import count_multiply_adds
 from nnopt.structure.network import count_parameters
 from nnopt.train.devices import autocast, choose_threads, find_device
 from nnopt.train.horizon import Horizon
-from nnopt.train.setup import DataCache, build_model
+from nnopt.train.initial_model import build_model
+from nnopt.train.setup import DataCache
 
 
 @dataclass

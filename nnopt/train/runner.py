@@ -36,8 +36,7 @@ from nnopt.train.engines import build_engine
 from nnopt.train.environment import describe
 from nnopt.train.listener import Listener
 from nnopt.train.loop import train
-from nnopt.train.memory import PeakMemory
-from nnopt.train.output import RunLog, StepRecorder, Tables
+from nnopt.train.output import RunLog, Tables
 from nnopt.train.parallel.team import Team
 from nnopt.train.parallel.whole import take_whole_state
 from nnopt.train.session import Cut, Session
@@ -299,8 +298,6 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         state=state,
         folder=folder,
         tables=tables,
-        recorder=StepRecorder(tables, setup.settings.logging.every, tracking.steps),
-        memory=PeakMemory(setup.device),
         listener=shop.listener,
         stop=shop.stop,
         engine=InTurn(),

@@ -39,8 +39,6 @@ class Session:
     state: TrainState
     folder: Path
     tables: Tables
-    recorder: StepRecorder
-    memory: PeakMemory
     listener: Listener
     stop: StopRequest
     engine: Engine
@@ -49,9 +47,13 @@ class Session:
     log: RunLog | None = None
     accounts: Accounts = field(default_factory=Accounts)
     trajectory: Trajectory | None = None
+    recorder: StepRecorder = field(init=False)
+    memory: PeakMemory = field(init=False)
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
+        self.recorder = StepRecorder(self.tables, self.setup.settings.logging.every, self.tracking.steps)
+        self.memory = PeakMemory(self.setup.device)
         self.pace = pace_of(self.setup.together.team, self.state.clock, self.stop)
 
     def now(self) -> float:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import psutil
 import torch
 from torch import nn
 
@@ -18,8 +16,9 @@ from nnopt.data.augment.transform import Chain
 from nnopt.data.batches import Order
 from nnopt.data.dataset import Dataset
 from nnopt.data.feed import Augment, Feed
-from nnopt.errors import DataError, NnoptError, UsageError
+from nnopt.errors import UsageError
 from nnopt.losses.loss import Loss
+from nnopt.optim.optimizer import Optimizer
 from nnopt.optim.parameters import Parameters
 from nnopt.plan import RunSpec
 from nnopt.randomness import derive
@@ -27,10 +26,10 @@ from nnopt.spec.data.base import DataSpec
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.identity import resolved
 from nnopt.spec.metric_names import metric_columns
-from nnopt.spec.strategy import GrowingBatch
+from nnopt.spec.strategy import GrowingBatch, StrategySpec
 from nnopt.structure.accounts.layers import count_multiply_adds
 from nnopt.structure.distill.asked import Memory
-from nnopt.train.averaging import build_average
+from nnopt.train.averaging import Average, build_average
 from nnopt.train.clock import Clock
 from nnopt.train.devices import (
     autocast,
@@ -44,6 +43,7 @@ from nnopt.train.energy import open_meter
 from nnopt.train.freezing import freeze
 from nnopt.train.grouping import named_apart, named_groups
 from nnopt.train.horizon import Horizon
+from nnopt.train.initial_model import build_model
 from nnopt.train.layout import check_pictures, put_channels_last
 from nnopt.train.parallel.kinds import (
     build_together,
@@ -172,8 +172,9 @@ def build(
     check_pictures(settings, data, model)
     check_team(settings, data, model, processes)
     work = count_multiply_adds(model, data.train.first(1).cpu()) * horizon.batch_size(0.0)
-    most_threads = threads_of_each(most_threads, max(processes, processes_beside(settings.parallel)))
-    threads = threads or choose_threads(settings.strategy.threads, work // processes, most_threads)
+    if threads is None:
+        most_threads = threads_of_each(most_threads, max(processes, processes_beside(settings.parallel)))
+        threads = choose_threads(settings.strategy.threads, work // processes, most_threads)
     torch.set_num_threads(threads)
     model = model.to(device)
     torch.manual_seed(derive(run.seed, "default", *(() if team.is_lead else (team.rank,))))
@@ -183,17 +184,9 @@ def build(
     parameters = parameters_of(settings, model, together)
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)
-    stopping = settings.strategy.early_stopping
-    state = TrainState(
-        model=model,
-        optimizer=together.optimizer(settings.optimizer.build(parameters), parameters),
-        device=device,
-        clock=clock,
-        average=build_average(settings.strategy.average, parameters, model, len(data.train)),
-        scaler=scaler,
-        plateau=settings.strategy.lr_decay.plateau(),
-        stopping=Stopping(stopping) if stopping else None,
-    )
+    optimizer = together.optimizer(settings.optimizer.build(parameters), parameters)
+    average = build_average(settings.strategy.average, parameters, model, len(data.train))
+    state = _first_state(settings.strategy, model, optimizer, clock, average, scaler)
     backward = build_pass(settings, forward_of(settings, model, together), loss, parameters, context, scaler, together)
     setup = Setup(
         settings=settings,
@@ -214,6 +207,27 @@ def build(
     if state.shaping is not None:
         backward.after_backward = state.shaping.after_backward
     return setup, state
+
+
+def _first_state(
+    strategy: StrategySpec,
+    model: nn.Module,
+    optimizer: Optimizer,
+    clock: Clock,
+    average: Average | None,
+    scaler: LossScaler | None,
+) -> TrainState:
+    stopping = strategy.early_stopping
+    return TrainState(
+        model=model,
+        optimizer=optimizer,
+        device=clock.device,
+        clock=clock,
+        average=average,
+        scaler=scaler,
+        plateau=strategy.lr_decay.plateau(),
+        stopping=Stopping(stopping) if stopping else None,
+    )
 
 
 def _test_time(settings: RunSettings, data: Dataset, loss: Loss, seed: int) -> TestTime | None:
@@ -292,75 +306,6 @@ def build_pass(
         objective_needed=settings.optimizer.evaluations_vary,
         together=together,
     )
-
-
-def build_model(settings: RunSettings, data: Dataset, seed: int) -> nn.Module:
-    """The model with its initial weights, drawn on the CPU from the seed (the same for every device and variant).
-
-    Raises:
-        DataError: it does not fit the data, in words.
-    """
-    outputs = settings.loss.model_outputs(data.task, data.outputs)
-    _check_memory(settings, data, outputs)
-    torch.manual_seed(derive(seed, "weights"))
-    try:
-        model = settings.model.build(data.input_shape, outputs)
-        with torch.no_grad():
-            sample = data.train.first(2).cpu()
-            found = model.eval()(sample)
-    except NnoptError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            f"model {settings.model.kind} does not fit the data: data gives {data.describe_inputs()}; {reason}"
-        ) from error
-    # A model of tokens answers at every place.
-    places = sample.shape if data.task == "language" else sample.shape[:1]
-    if tuple(found.shape) != (*places, outputs):
-        raise DataError(
-            f"model {settings.model.kind} gives {list(found.shape[1:])} outputs a sample; "
-            f"loss {settings.loss.kind} on this data needs {outputs}"
-        )
-    _check_last_batch(settings, data, model)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise DataError(f"model {settings.model.kind} has no parameters to train")
-    return model
-
-
-def _check_memory(settings: RunSettings, data: Dataset, outputs: int) -> None:
-    """Raises DataError where weights and gradients alone would not fit, before the system kills a program for it."""
-    try:
-        with torch.device("meta"):
-            model = settings.model.build(data.input_shape, outputs)
-        count = sum(parameter.numel() for parameter in model.parameters())
-    except Exception:  # what does not fit the data is told by the real build
-        return
-    needed, free = 8 * count, psutil.virtual_memory().available
-    if needed > free:
-        raise DataError(
-            f"model {settings.model.kind} has {count:,} parameters: weights and gradients take {needed / 1e9:.1f} GB, "
-            f"and {free / 1e9:.1f} GB of memory are free"
-        )
-
-
-def _check_last_batch(settings: RunSettings, data: Dataset, model: nn.Module) -> None:
-    """Raises DataError where a batch, or a part of one, is one sample and the model (batch norm) cannot train on it."""
-    size, samples, parts = settings.strategy.batch_size, len(data.train), settings.strategy.accumulate
-    if isinstance(size, GrowingBatch):
-        return  # where its epochs end depends on the budget
-    size = samples if size == "full" else int(size)
-    single = next((rows for rows in (size, samples % size) if rows and rows // min(parts, rows) == 1), None)
-    if single is None:
-        return
-    try:
-        copy.deepcopy(model).train()(data.train.first(1).cpu())
-    except ValueError as error:
-        raise DataError(
-            f"strategy.batch_size: {size} of {samples} samples leaves "
-            f"{'a batch' if single == 1 else f'parts of a batch of {single}'} with one sample alone, "
-            f"which batch norm cannot train on: take another size{'' if parts == 1 else ' or fewer parts'}"
-        ) from error
 
 
 def check_batch(settings: RunSettings, data: Dataset) -> None:

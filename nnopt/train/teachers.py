@@ -29,8 +29,9 @@ from nnopt.structure.distill.guide import (
 )
 from nnopt.train.checkpoint import checksum
 from nnopt.train.devices import set_matmul_precision
+from nnopt.train.initial_model import build_model
 from nnopt.train.restoring import load_network, read_file, read_spec
-from nnopt.train.setup import DataCache, Setup, build, build_model
+from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.sources import Role, check_is_there, find_source
 from nnopt.train.state import TrainState, generator_states, set_generator_states
 from nnopt.train.summary import class_names

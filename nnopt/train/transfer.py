@@ -16,8 +16,9 @@ from nnopt.spec.transfer import InitFromSpec
 from nnopt.store.place import place
 from nnopt.structure.names import check_patterns, is_named, names_above
 from nnopt.train import checkpoint
+from nnopt.train.initial_model import build_model
 from nnopt.train.restoring import read_spec, read_weights
-from nnopt.train.setup import DataCache, build_model
+from nnopt.train.setup import DataCache
 from nnopt.train.sources import Role, check_is_there, find_source, is_planned
 from nnopt.train.state import TrainState
 from nnopt.train.teacher_checks import check_same_fold, same_rows

@@ -21,7 +21,7 @@ from nnopt.plan import Plan
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.loading import load
 from nnopt.train.devices import find_device, set_matmul_precision
-from nnopt.train.setup import build_model
+from nnopt.train.initial_model import build_model
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

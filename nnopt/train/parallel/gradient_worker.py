@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 from nnopt.data.batches import Position
 from nnopt.plan import RunSpec
 from nnopt.structure.network import load_weights
+from nnopt.surroundings import Surroundings
 from nnopt.train.setup import DataCache, build
 from nnopt.train.state import generator_states, set_generator_states
 
 Arrays = list[np.ndarray[Any, Any]]
-SURROUNDINGS = ("NNOPT_DATA_DIR", "NNOPT_RUNS_DIR")  # environment variables that say where things lie
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,13 @@ class Answer:
     draws: Draws
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """Where the run's own process works: paths of data may be relative to that."""
-
-    folder: str
-    variables: dict[str, str]
-
-    @classmethod
-    def here(cls) -> Surroundings:
-        """Those of this process."""
-        return cls(os.getcwd(), {name: os.environ[name] for name in SURROUNDINGS if name in os.environ})
-
-    def enter(self) -> None:
-        """Makes them this process's, as far as they are there: on another machine they may not be."""
-        for name, value in self.variables.items():
-            os.environ.setdefault(name, value)
-        if os.path.isdir(self.folder):
-            os.chdir(self.folder)
-
-
 class GradientWorker:
     """One of several; it holds no state that outlives a batch."""
 
     def __init__(self, run: RunSpec, network: dict[str, Any], threads: int, surroundings: Surroundings) -> None:
         """`network` holds the weights by name, also those that do not train, as numpy arrays."""
-        surroundings.enter()
+        with contextlib.suppress(OSError):  # on another machine the folder may be missing; absolute paths do without
+            surroundings.take()
         self.setup, self.state = build(run, DataCache(), threads)
         load_weights(self.state.model, {name: torch.from_numpy(np.array(array)) for name, array in network.items()})
 

@@ -21,13 +21,13 @@ from nnopt.errors import LostError, TrainingError
 from nnopt.randomness import derive
 from nnopt.spec.parallel import ParameterServer as Spec
 from nnopt.stages import stage
+from nnopt.surroundings import Surroundings
 from nnopt.train.engine import Engine, Traffic
 from nnopt.train.parallel.gradient_worker import (
     Answer,
     Batch,
     Draws,
     GradientWorker,
-    Surroundings,
     arrays_of,
     buffers_of,
     draws_now,

@@ -25,8 +25,7 @@ from nnopt.store.profile_file import remove_profile, write_profile
 from nnopt.train import checkpoint
 from nnopt.train.horizon import Horizon
 from nnopt.train.listener import Listener
-from nnopt.train.memory import PeakMemory
-from nnopt.train.output import StepRecorder, Tables
+from nnopt.train.output import Tables
 from nnopt.train.parallel.team import Team
 from nnopt.train.parallel.whole import take_whole_state
 from nnopt.train.profiling.exchange import Exchange
@@ -204,8 +203,6 @@ def _begin(run: RunSpec, folder: Path, scratch: Path, shop: Workshop, threads: i
         state=state,
         folder=scratch,
         tables=tables,
-        recorder=StepRecorder(tables, setup.settings.logging.every),
-        memory=PeakMemory(setup.device),
         listener=Listener(),
         stop=shop.stop,
         engine=InTurn(),

@@ -20,12 +20,12 @@ from running import DIGITS, Starter, prepare, rows_of, state_of, summary_of, wai
 
 from nnopt.spec.merge import merge
 from nnopt.spec.metric_names import TRAFFIC
+from nnopt.surroundings import Surroundings
 from nnopt.train import checkpoint
 from nnopt.train.parallel.gradient_worker import (
     Batch,
     Draws,
     GradientWorker,
-    Surroundings,
     arrays_of,
     buffers_of,
     draws_now,
