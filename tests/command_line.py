@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+PATIENCE = 600.0  # seconds that a test waits for what has to come: a machine with other work may be slow
+
 # Trains in hundredths of a second: 1222 training images of 8x8 pixels, 20 steps an epoch.
 SMALL: dict[str, Any] = {
     "name": "small",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import SMALL, Ended
+from command_line import PATIENCE, SMALL, Ended
 from hypothesis import settings
 from typer.testing import CliRunner
 
@@ -62,7 +62,7 @@ def program(runs: Path) -> Callable[..., Ended]:
             capture_output=True,
             text=True,
             env={**os.environ, **env},
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         ended = Ended(done.returncode, done.stdout, done.stderr)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import yaml
-from command_line import SMALL
+from command_line import PATIENCE, SMALL
 
 from nnopt.plan import Plan, RunSpec
 from nnopt.spec.loading import load
@@ -212,9 +212,9 @@ class Process:
             self.code = self.starter.ask({"poll": self.pid})
         return self.code
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self) -> int:
         """Waits for the end."""
-        wait_for(lambda: self.poll() is not None, seconds)
+        wait_for(lambda: self.poll() is not None)
         assert self.code is not None
         return self.code
 
@@ -287,9 +287,9 @@ def started() -> Iterator[Starter]:
     starter.close()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60, pause: float = 0.002) -> Any:
+def wait_for(condition: Callable[[], Any], pause: float = 0.002) -> Any:
     """Waits until `condition()` holds, and gives its value."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not (value := condition()):
         assert time.monotonic() < end, "waited in vain"
         if pause:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import PATIENCE
 from running import Told, assert_same_bits, plan_of, summary_of, write_digits
 
 from nnopt.errors import Interrupted, NnoptError
@@ -163,7 +164,7 @@ def torchrun(folder: Path, *args: str, processes: int = 2) -> subprocess.Complet
         env={**os.environ, "OMP_NUM_THREADS": "1", "NNOPT_RUNS_DIR": str(folder / "runs")},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
 
 
@@ -205,7 +206,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
             env={**os.environ, **outer},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
     assert ended.returncode == 2
     assert f"port 127.0.0.1:{port} is in use" in ended.stderr

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import PATIENCE
 from running import Told, assert_same_bits, fit, plan_of, summary_of, wait_for, write_digits
 
 from nnopt.errors import NnoptError
@@ -176,7 +177,7 @@ def test_a_signal_checkpoints_every_run(tmp_path: Path, number: int, to_group: b
     with program(tmp_path) as process:
         wait_for(lambda: both_train(tmp_path))
         (os.killpg if to_group else os.kill)(process.pid, number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert errors.splitlines() == ["error: interrupted: run the same command again to go on from the checkpoint"]
     for folder in folders(tmp_path):
@@ -191,7 +192,7 @@ def test_ctrl_c_while_workers_start_is_quiet(tmp_path: Path) -> None:
         parent = psutil.Process(process.pid)
         wait_for(lambda: len(parent.children()) >= 2)  # what workers are copied from, and multiprocessing's tracker
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines() == ["error: interrupted: run the same command again to go on from the checkpoint"]

@@ -261,13 +261,13 @@ def test_a_lost_worker_is_replaced_and_a_stopped_run_goes_on(tmp_path: Path, sta
     spec = write_digits(tmp_path, merge(server(2, 1), {"budget": {"epochs": 40}, "logging": {"every": 1}}))
     process = starter.start(tmp_path, "train", spec)
     folder = tmp_path / "runs/small/sgd/seed-0"
-    wait_for(lambda: (folder / "checkpoints/last.pt").exists(), 240)
+    wait_for(lambda: (folder / "checkpoints/last.pt").exists())
     worker_processes(process.pid)[0].kill()
-    wait_for(lambda: "was lost at step" in (folder / "run.log").read_text(), 60)
+    wait_for(lambda: "was lost at step" in (folder / "run.log").read_text())
     lost = len(rows_of(folder / "steps.csv"))
-    wait_for(lambda: len(rows_of(folder / "steps.csv")) > lost + 50, 120)
+    wait_for(lambda: len(rows_of(folder / "steps.csv")) > lost + 50)
     process.send(signal.SIGTERM)
-    assert process.wait(240) == 143, process.stderr
+    assert process.wait() == 143, process.stderr
     assert "raylet" not in process.stdout + process.stderr
     stopped = summary_of(folder)["steps"]
     assert 0 < stopped < 800
