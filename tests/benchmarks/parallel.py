@@ -2,8 +2,11 @@
 
     python tests/benchmarks/parallel.py [--repeats 5] [--output tests/benchmarks/results/PARALLEL.md]
 
-A ratio is of one turn: all ways one after the other, each in fresh processes. The machine's own ceiling is measured
-too: how much more two independent bare loops get done side by side than one alone. Wants two idle cores.
+In a turn all ways go one after the other, each in fresh processes, and a rate is taken over each twenty updates. Two
+processes that meet at every update wait whenever another machine's work takes the core of either, which says nothing of
+the program: so there are the medians of a turn, and its best twenty updates, those that were disturbed the least. The
+machine's own ceiling is measured too: how much more two independent bare loops get done side by side than one alone.
+Wants two idle cores.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ import pandas
 import torch
 import yaml
 
-STEPS, BATCH, SKIPPED = 120, 128, 20
+WINDOW, WINDOWS = 20, 10  # updates over which a rate is taken, and how many such in a turn after the first
+STEPS, BATCH = WINDOW * (WINDOWS + 1), 128
 BLOCKS = [{"channels": 16, "kernel": 5, "pool": "max"}, {"channels": 32, "kernel": 5, "pool": "max"}]
 SPEC = {
     "name": "parallel",
@@ -33,7 +37,7 @@ SPEC = {
     "optimizer": {"kind": "sgd", "lr": 0.05},
     "strategy": {"batch_size": BATCH, "threads": 1},
     "budget": {"steps": STEPS},
-    "evaluation": {"every": {"steps": SKIPPED}},
+    "evaluation": {"every": {"steps": WINDOW}},
     "logging": {"layers": False},
     "device": "cpu",
     "seeds": 1,
@@ -64,29 +68,28 @@ def nnopt(spec: dict, *flags: str) -> tuple[float, Path, tempfile.TemporaryDirec
     return time.perf_counter() - began, runs, folder
 
 
-def run_rate(spec: dict) -> float:
-    """Updates a second of training, those before the first evaluation left out."""
+def run_rates(spec: dict) -> list[float]:
+    """Updates a second of training between evaluations, those before the first left out."""
     _, runs, folder = nnopt(spec)
     (path,) = runs.glob("*/*/seed-0/metrics.csv")
     rows = pandas.read_csv(path)
     folder.cleanup()
-    first, last = rows.iloc[0], rows.iloc[-1]
-    return float((last.step - first.step) / (last.train_seconds - first.train_seconds))
+    return [float(rate) for rate in (rows.step.diff() / rows.train_seconds.diff()).dropna()]
 
 
-def bare(processes: int, together: bool) -> float:
+def bare(processes: int, together: bool) -> list[float]:
     """Updates a second of a bare torch loop on batches of MNIST's shape; those of all processes where not together."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, __file__, "--bare", folder, str(processes), str(int(together))]
         started = [
             subprocess.Popen([*words, str(rank)], stdout=subprocess.PIPE, text=True) for rank in range(processes)
         ]
-        rates = [float(one.communicate()[0]) for one in started]
-    return min(rates) if together else sum(rates)
+        found = [[float(rate) for rate in one.communicate()[0].split()] for one in started]
+    return [min(rates) if together else sum(rates) for rates in zip(*found, strict=True)]
 
 
 def bare_loop(folder: str, processes: int, together: bool, rank: int) -> None:
-    """Prints the updates a second of one process."""
+    """Prints the updates a second of one process, window by window."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     nn = torch.nn
@@ -102,23 +105,26 @@ def bare_loop(folder: str, processes: int, together: bool, rank: int) -> None:
         model, rows = nn.parallel.DistributedDataParallel(model), BATCH // processes
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     inputs, targets = torch.rand(60_000, 1, 28, 28), torch.randint(0, 10, (60_000,))
-    began = 0.0
+    began = time.perf_counter()
     for step in range(STEPS):
-        if step == SKIPPED:
-            began = time.perf_counter()
+        if step and step % WINDOW == 0:
+            now = time.perf_counter()
+            if step > WINDOW:
+                print(WINDOW / (now - began))
+            began = now
         chosen = torch.randint(0, 60_000, (rows,))
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(inputs[chosen]), targets[chosen]).backward()
         optimizer.step()
-    print((STEPS - SKIPPED) / (time.perf_counter() - began))
+    print(WINDOW / (time.perf_counter() - began))
 
 
-WAYS: dict[str, Callable[[], float]] = {
+WAYS: dict[str, Callable[[], list[float]]] = {
     "bare loop, one process": lambda: bare(1, True),
     "bare DDP, two processes": lambda: bare(2, True),
     "two bare loops side by side, sum": lambda: bare(2, False),
-    "nnopt, one process": lambda: run_rate(SPEC),
-    "nnopt, ddp, two processes": lambda: run_rate({**SPEC, **DDP}),
+    "nnopt, one process": lambda: run_rates(SPEC),
+    "nnopt, ddp, two processes": lambda: run_rates({**SPEC, **DDP}),
 }
 OF = {  # what each is divided by
     "bare DDP, two processes": "bare loop, one process",
@@ -140,12 +146,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    rates: dict[str, list[float]] = {way: [] for way in WAYS}
+    rates: dict[str, list[list[float]]] = {way: [] for way in WAYS}  # way -> turn -> window
     walls: dict[str, list[float]] = {"one": [], "two": []}
     for _ in range(options.repeats):
         for way, measure in WAYS.items():
             rates[way].append(measure())
-            print(f"{way}: {rates[way][-1]:.1f} updates a second", file=sys.stderr, flush=True)
+            print(f"{way}: {spread(rates[way][-1])} updates a second", file=sys.stderr, flush=True)
         for way, flags in (("one", ()), ("two", ("--jobs", "2"))):
             seconds, _, folder = nnopt(EIGHT, *flags)
             folder.cleanup()
@@ -155,20 +161,25 @@ def main() -> None:
     lines = [
         f"{machine}, one thread a process, n = {options.repeats} turns; medians and ranges.",
         "",
-        "| the CNN on MNIST, batch 128 | updates a second | ratio, turn by turn | of |",
-        "|---|---|---|---|",
+        "| the CNN on MNIST, batch 128 | updates a second, medians of turns | best | ratio of medians | of best | to |",
+        "|---|---|---|---|---|---|",
     ]
-    for way, found in rates.items():
-        of = OF.get(way)
-        ratio = "" if of is None else spread([a / b for a, b in zip(found, rates[of], strict=True)])
-        lines.append(f"| {way} | {spread(found)} | {ratio} | {of or ''} |")
-    ratios = [two / one for one, two in zip(walls["one"], walls["two"], strict=True)]
+    for way, turns in rates.items():
+        middles, bests = [statistics.median(turn) for turn in turns], [max(turn) for turn in turns]
+        ratios = ["", ""]
+        if of := OF.get(way):
+            ratios = [
+                spread([a / b(other) for a, other in zip(values, rates[of], strict=True)])
+                for values, b in ((middles, statistics.median), (bests, max))
+            ]
+        lines.append(f"| {way} | {spread(middles)} | {spread(bests)} | {ratios[0]} | {ratios[1]} | {of or ''} |")
+    shares = [two / one for one, two in zip(walls["one"], walls["two"], strict=True)]
     lines += [
         "",
         "| eight runs on digits, whole commands | seconds | ratio |",
         "|---|---|---|",
         f"| one after the other | {spread(walls['one'])} | |",
-        f"| `--jobs 2` | {spread(walls['two'])} | {spread(ratios)} |",
+        f"| `--jobs 2` | {spread(walls['two'])} | {spread(shares)} |",
     ]
     text = "\n".join(lines) + "\n"
     print(text)
