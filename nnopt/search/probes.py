@@ -11,6 +11,7 @@ from nnopt.plan import RunSpec
 from nnopt.search.lane import Subject
 from nnopt.spec.search.grid import combinations, deciding_keys
 from nnopt.spec.search.setting import active_keys, in_short
+from nnopt.train.experiment import as_here
 from nnopt.train.horizon import Period
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.teachers import check_teachers
@@ -19,8 +20,10 @@ from nnopt.train.transfer import check_source
 MOST = 64  # settings a variant: spaces with many conditions are tried in part
 
 
-def check_space(subject: Subject, space: Any, cache: DataCache) -> int:
+def check_space(subject: Subject, space: Any, cache: DataCache, elsewhere: bool = False) -> int:
     """Builds the model, data and optimizer at both ends of each key, others in the middle; the most threads of a run.
+
+    `elsewhere` says that runs train on other machines, whose device need not be on this one.
 
     Raises:
         UsageError: a value does not go together with data, model, device or precision; it names the key.
@@ -31,7 +34,7 @@ def check_space(subject: Subject, space: Any, cache: DataCache) -> int:
             break
         run: RunSpec = subject.runs(Trial(0, setting, "running"))[0]
         try:
-            setup, state = build(run, cache)
+            setup, state = build(as_here(run) if elsewhere else run, cache)
             check_teachers(run, setup, state, {}, subject.runs_dir, cache)
             check_source(run, state.model, {}, subject.runs_dir, cache)
         except UsageError as error:

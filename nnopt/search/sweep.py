@@ -27,6 +27,7 @@ from nnopt.search.probes import check_space
 from nnopt.search.sizes import Scales, beyond
 from nnopt.search.supply import Trials
 from nnopt.spec.experiment import ExperimentSpec
+from nnopt.spec.search.domains import Space
 from nnopt.store.files import make_folder
 from nnopt.store.find import read_runs, run_folders
 from nnopt.store.lock import RunLock
@@ -161,7 +162,10 @@ class _Sweep:
         check_installed(self.experiment.track)
         for subject in self.subjects:
             if before is None or subject.variant not in before.variants:
-                check_space(subject, self.file.variants[subject.variant].space, self.cache)
+                self._check(subject, self.file.variants[subject.variant].space)
+
+    def _check(self, subject: Subject, space: Space) -> None:
+        check_space(subject, space, self.cache, elsewhere=self.agency is not None)
 
     def carry_out(self) -> Swept:
         """Trials, where asked the part beyond the edges, winners, and what came of it."""
@@ -222,7 +226,7 @@ class _Sweep:
             self.listener.note(self.experiment.name, "no best lies at the edge of a range: there is nothing to extend")
             return lanes
         for lane in lanes:
-            check_space(lane.subject, wider.variants[lane.subject.variant].rounds[-1].space, self.cache)
+            self._check(lane.subject, wider.variants[lane.subject.variant].rounds[-1].space)
         self.file = replace(wider, is_extending=True)
         self.file.write(self.folder)
         lanes = [self._lane(lane.subject, storage) for lane in lanes]

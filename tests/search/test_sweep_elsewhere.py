@@ -8,6 +8,22 @@ import pytest
 from sweeps import studies, write_search
 
 import nnopt
+from nnopt.errors import DeviceError
+from nnopt.search.opening import asked_for
+from nnopt.search.probes import check_space
+from nnopt.search.sweep import subjects_of
+from nnopt.spec.loading import load
+from nnopt.train.setup import DataCache
+
+
+def test_a_device_that_other_machines_have_is_not_wanted_here(tmp_path: Path) -> None:
+    experiment = load(write_search(tmp_path, {"device": "cuda:77"}))
+    file = asked_for(experiment)
+    subject = next(iter(subjects_of(experiment, file, tmp_path / "runs")))
+    space = file.variants[subject.variant].space
+    assert check_space(subject, space, DataCache(), elsewhere=True) >= 1
+    with pytest.raises(DeviceError, match="cuda:77 is not there"):
+        check_space(subject, space, DataCache())
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """The time and the stop requests that a run goes by: where several processes train it, those of the lead.
 
 An update ends the same way in all processes only if they decide alike. What depends on a clock or on a signal is
-therefore the lead's to say, and it says so between updates, about twenty times a second.
+therefore the lead's to say, and it says so between updates, about five times a second: more often would cost more,
+as the others wait for each word.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from nnopt.train.clock import Clock
 from nnopt.train.parallel.team import Team
 from nnopt.train.signals import StopRequest
 
-SECONDS = 0.05  # between two words of the lead
+SECONDS = 0.2  # between two words of the lead
 MOST_UPDATES = 1000
 
 
