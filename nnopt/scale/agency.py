@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nnopt.scale.needs import Needs
-from nnopt.scale.supply import Job
+if TYPE_CHECKING:  # workers elsewhere read the words below before they may import torch
+    from nnopt.scale.needs import Needs
+    from nnopt.scale.supply import Job
 
 # What a worker says besides the words of a listener.
 READY = "ready"  # it can take a job

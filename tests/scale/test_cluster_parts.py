@@ -7,9 +7,11 @@ import json
 import os
 import platform
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +123,10 @@ def test_a_worker_sees_whether_it_has_the_same_folders(tmp_path: Path, monkeypat
     host = platform.node()
     with pytest.raises(RunsFolderError, match=f"the runs folder .* of {host} is not the same folder on {host}"):
         errand.settle()
-    gone = Errand(**{**vars(errand), "folder": str(tmp_path / "gone")})
+    gone = replace(errand, surroundings=replace(errand.surroundings, folder=str(tmp_path / "gone")))
     with pytest.raises(RunsFolderError, match=f"the working directory .*gone of {host} is not on {host}"):
         gone.settle()
-    other = Errand(**{**vars(errand), "version": "0.0.1"})
+    other = replace(errand, version="0.0.1")
     with pytest.raises(UsageError, match=r"has nnopt .*, and .* has 0\.0\.1: install the same"):
         other.settle()
 
@@ -212,3 +214,11 @@ def test_options_of_the_cluster_are_checked(cli: Cli, write_spec: Callable[..., 
         ("cluster={gpus: -1}", "should be at least 0, not -1"),
     ):
         assert text in cli("check", write_spec(), key, code=2).stderr
+
+
+@pytest.mark.parametrize("module", ["nnopt.scale.ray.worker", "nnopt.scale.slurm.job"])
+def test_a_worker_elsewhere_knows_its_surroundings_before_it_loads_torch(module: str) -> None:
+    """Torch reads some environment variables as it is loaded."""
+    code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
