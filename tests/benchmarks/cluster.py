@@ -1,12 +1,14 @@
 """What `--on ray` costs beside `--jobs`: eight runs of some ten seconds, two at a time, each way in turn.
 
-Takes whole commands, from their start to their exit, Ray's own start and end included. Wants two idle cores:
+Takes whole commands, from their start to their exit, Ray's own start and end included; and apart from that the seconds
+from the first run's start to the last one's end, which say what Ray costs while it trains. Wants two idle cores:
 
     python tests/benchmarks/cluster.py [REPEATS]
 """
 
 from __future__ import annotations
 
+import datetime
 import statistics
 import subprocess
 import sys
@@ -36,9 +38,10 @@ WAYS = {"--jobs": [], "--on ray": ["--on", "ray"]}
 
 @dataclass(frozen=True)
 class ClusterTimes:
-    """Wall seconds of whole commands, by how they were given; and of the training of one run."""
+    """Wall seconds of whole commands and of their runs, by how they were given; and of the training of one run."""
 
     seconds: dict[str, list[float]]
+    of_runs: dict[str, list[float]]
     run_seconds: float
 
     @property
@@ -54,6 +57,7 @@ def measure_cluster(repeats: int = 3, ways: tuple[str, ...] = ("--jobs", "--on r
         BenchError: a command failed.
     """
     found: dict[str, list[float]] = {way: [] for way in ways}
+    of_runs: dict[str, list[float]] = {way: [] for way in ways}
     run_seconds = 0.0
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
@@ -69,8 +73,17 @@ def measure_cluster(repeats: int = 3, ways: tuple[str, ...] = ("--jobs", "--on r
                 if done.returncode:
                     raise BenchError(f"{way}: {done.stderr.strip()}")
                 found[way].append(time.perf_counter() - began)
+                of_runs[way].append(_seconds_of_runs(runs))
                 run_seconds = _train_seconds(runs)
-    return ClusterTimes(found, run_seconds)
+                print(f"{way}: {found[way][-1]:.1f} s, runs {of_runs[way][-1]:.0f} s", file=sys.stderr, flush=True)
+    return ClusterTimes(found, of_runs, run_seconds)
+
+
+def _seconds_of_runs(runs: Path) -> float:
+    """From the first line of any run.log to the last of any, in whole seconds."""
+    lines = [line for path in runs.glob("*/*/*/run.log") for line in path.read_text().splitlines()]
+    times = [datetime.datetime.fromisoformat(line.split(" ", 1)[0]) for line in lines]
+    return (max(times) - min(times)).total_seconds()
 
 
 def _train_seconds(runs: Path) -> float:
@@ -82,7 +95,9 @@ def main() -> None:
     """Prints the times and whether the goal is met."""
     times = measure_cluster(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
     for way, seconds in times.seconds.items():
-        print(f"{way:10} {statistics.median(seconds):7.1f} s   ({', '.join(f'{one:.1f}' for one in seconds)})")
+        singly = ", ".join(f"{one:.1f}" for one in seconds)
+        runs = ", ".join(f"{one:.0f}" for one in times.of_runs[way])
+        print(f"{way:10} {statistics.median(seconds):7.1f} s   ({singly}); its runs {runs}")
     print(f"a run trains {times.run_seconds:.1f} s; --on ray takes {times.ratio:.3f} of --jobs (goal: {GOAL})")
 
 
