@@ -19,14 +19,14 @@ from nnopt.scale.sender import Sender
 from nnopt.store.files import make_folder, write_json
 from nnopt.store.lock import RunLock, wait_until_free
 from nnopt.store.place import make_way, place
-from nnopt.store.record import SUMMARY, RunRecord
+from nnopt.store.record import FINISHED, SUMMARY, RunRecord
 from nnopt.surroundings import Surroundings
 from nnopt.train.devices import find_device
 from nnopt.train.listener import Listener
 from nnopt.train.output import RunLog
 from nnopt.train.parallel.kinds import processes_of
 from nnopt.train.parallel.team import Team, membership
-from nnopt.train.runner import FINISHED, Workshop, run_one
+from nnopt.train.runner import Workshop, run_one
 from nnopt.train.session import Cut
 from nnopt.train.setup import DataCache
 from nnopt.train.signals import no_interrupts, stop_requests
@@ -130,7 +130,6 @@ class _Group:
 
     def _start(self, rank: int) -> _Member:
         way = context()
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         ours, theirs = way.Pipe()
         shop = self.shop
         seat = _Seat(

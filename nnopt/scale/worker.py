@@ -17,7 +17,7 @@ from nnopt.store.place import place
 from nnopt.store.record import RunRecord
 from nnopt.surroundings import Surroundings
 from nnopt.train.experiment import Options
-from nnopt.train.runner import Workshop, is_finished, run_one
+from nnopt.train.runner import Workshop, run_one
 from nnopt.train.session import Cut
 from nnopt.train.setup import DataCache
 from nnopt.train.signals import StopRequest, stop_requests
@@ -46,7 +46,7 @@ def carry_out_job(job: Job, shop: Workshop, fresh: bool) -> str:
 
 def train_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None = None) -> RunRecord:
     """As `run_one`, by as many processes as the run asks for."""
-    is_left = fresh or shop.profile or not is_finished(place(run, shop.runs_dir))
+    is_left = fresh or shop.profile or not place(run, shop.runs_dir).is_finished
     size = wants_group(run) if is_left else 1
     return run_one(run, shop, fresh, cut) if size == 1 else train_in_group(run, shop, fresh, cut, size)
 

@@ -22,7 +22,6 @@ from nnopt.search.sweep import SweepOptions, subjects_of
 from nnopt.spec.experiment import ExperimentSpec
 from nnopt.store.place import place
 from nnopt.store.search_file import SearchedVariant, SearchFile
-from nnopt.train.runner import is_finished
 from nnopt.train.setup import DataCache
 
 STARTUP_SECONDS = 3.0  # of a worker process: it imports torch and loads the data
@@ -107,7 +106,7 @@ def _to_confirm(
     winners = chosen(subject, lane.ledger.trials) if not lane.left else ()
     if winners:
         runs = [run for one in winners for run in winner_runs(subject, one, searched, file.confirm_seeds)]
-        return [run for run in runs if not is_finished(place(run, runs_dir))]
+        return [run for run in runs if not place(run, runs_dir).is_finished]
     confirm = subject.search.confirm
     count = confirm.at_most if confirm is not None and file.against is not None else 1
     return winner_runs(subject, typical, searched, file.confirm_seeds) * count

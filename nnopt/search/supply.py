@@ -16,10 +16,9 @@ from nnopt.search.sizes import Scales, beyond
 from nnopt.spec.search.limits import over_in_words, size_in_words
 from nnopt.store.files import write_json
 from nnopt.store.find import read_run
-from nnopt.store.record import SUMMARY, RunRecord
+from nnopt.store.record import FINISHED, SUMMARY, RunRecord
 from nnopt.store.search_file import SearchFile
 from nnopt.train.listener import Listener
-from nnopt.train.runner import FINISHED
 from nnopt.train.signals import StopRequest
 
 

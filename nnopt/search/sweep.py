@@ -39,7 +39,6 @@ from nnopt.train.devices import cores
 from nnopt.train.experiment import BAD, Options
 from nnopt.train.listener import Listener
 from nnopt.train.report import write_report
-from nnopt.train.runner import is_finished
 from nnopt.train.setup import DataCache
 from nnopt.train.signals import StopRequest, stop_requests
 
@@ -257,7 +256,7 @@ class _Sweep:
     def _confirm(self, winners: dict[str, list[RunSpec]]) -> list[RunRecord]:
         """Trains winners on the fresh seeds, all variants with the first before any with the second."""
         runs = [run for of_seed in zip(*winners.values(), strict=True) for run in of_seed]
-        left = [run for run in runs if not is_finished(place(run, self.options.runs_dir))]
+        left = [run for run in runs if not place(run, self.options.runs_dir).is_finished]
         tell_again([run for run in runs if run not in left], self.options.runs_dir)
         supply = Fixed(left)
         if left:

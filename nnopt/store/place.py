@@ -12,7 +12,7 @@ from nnopt.errors import NnoptError, RunsFolderError
 from nnopt.plan import RunSpec
 from nnopt.store.files import refusals
 from nnopt.store.lock import RunLock
-from nnopt.store.record import SUMMARY, RunRecord
+from nnopt.store.record import FINISHED, SUMMARY, RunRecord
 
 ASIDE = ".aside"  # below the runs folder: what --fresh set aside
 
@@ -24,6 +24,11 @@ class Place:
     folder: Path
     found: RunRecord | None = None
     relation: Literal["new", "same", "shorter"] = "new"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do for the run."""
+        return self.relation == "same" and self.found is not None and self.found.status in FINISHED
 
 
 def place(run: RunSpec, runs_dir: Path) -> Place:

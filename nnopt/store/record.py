@@ -23,6 +23,7 @@ STRUCTURE = "structure.csv"
 LAYERS = "layers.csv"
 TRAJECTORY = "trajectory.csv"
 SUMMARY_SCHEMA = 1
+FINISHED = ("done", "diverged", "pruned")  # the statuses of runs with which nothing is left to do
 
 # All that cells and separators are made of: numbers, also nan and inf.
 _NUMBERS = re.compile(r"[0-9eE+\-.,naifINF\n]*")

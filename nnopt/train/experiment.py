@@ -15,7 +15,7 @@ from nnopt.store.record import RunRecord
 from nnopt.track.tracking import check_installed
 from nnopt.train.devices import check_precision, find_device
 from nnopt.train.listener import Listener
-from nnopt.train.runner import Workshop, is_finished, run_one
+from nnopt.train.runner import Workshop, run_one
 from nnopt.train.setup import DataCache, build
 from nnopt.train.signals import stop_requests
 from nnopt.train.teachers import check_teachers, check_teachers_are_there
@@ -52,7 +52,7 @@ def check_plan(plan: Plan, options: Options, cache: DataCache) -> Checked:
         UsageError: data, model, loss, batch, device or precision of a variant do not fit together, a tracker is
             not installed, the data of a run that is done changed since, or the runs folder cannot be written.
     """
-    left = [run for run in plan.runs if options.fresh or not is_finished(place(run, options.runs_dir))]
+    left = [run for run in plan.runs if options.fresh or not place(run, options.runs_dir).is_finished]
     check_unchanged([run for run in plan.runs if run not in left], options.runs_dir, cache)
     if left:
         check_installed(plan.experiment.track)

@@ -26,7 +26,7 @@ from nnopt.store.data_file import DATA, read_data_record, write_data_record
 from nnopt.store.files import make_folder, remove_leftovers, write_json, write_whole
 from nnopt.store.lock import RunLock
 from nnopt.store.place import Place, make_way, place
-from nnopt.store.record import SPEC, SUMMARY, SUMMARY_SCHEMA, RunRecord
+from nnopt.store.record import FINISHED, SPEC, SUMMARY, SUMMARY_SCHEMA, RunRecord
 from nnopt.track.tracker import Subject
 from nnopt.track.tracking import Tracking
 from nnopt.train import checkpoint
@@ -50,7 +50,6 @@ from nnopt.train.trajectory import open_trajectory
 from nnopt.train.transfer import begin_from_source, in_words
 from nnopt.train.updating import InTurn
 
-FINISHED = ("done", "diverged", "pruned")
 ENVIRONMENT = "environment.json"
 
 
@@ -81,7 +80,7 @@ def run_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None =
     if fresh:
         make_way(run, shop.runs_dir)
     found = place(run, shop.runs_dir)
-    if is_finished(found) and found.found:
+    if found.is_finished and found.found:
         shop.listener.skipped(run.label, found.found.status)
         team.told("profile" if shop.profile else "")
         if shop.profile:
@@ -91,7 +90,7 @@ def run_one(run: RunSpec, shop: Workshop, fresh: bool = False, cut: Cut | None =
     make_folder(found.folder)
     with RunLock(found.folder):
         again = place(run, shop.runs_dir)  # it may have been finished before the lock was ours
-        if is_finished(again) and again.found:
+        if again.is_finished and again.found:
             shop.listener.skipped(run.label, again.found.status)
             team.told("")
             return again.found
@@ -138,11 +137,6 @@ def _follow(run: RunSpec, shop: Workshop, cut: Cut | None) -> RunRecord:
             RunLog(place(run, shop.runs_dir).folder).write("\n".join([f"process {team.rank}:", *told]))
             raise TrainingError(f"process {team.rank} of {team.size} failed: {record.summary['reason']}")
     return record
-
-
-def is_finished(found: Place) -> bool:
-    """Whether there is nothing left to do for a run."""
-    return found.relation == "same" and found.found is not None and found.found.status in FINISHED
 
 
 def _claim(run: RunSpec, found: Place) -> None:

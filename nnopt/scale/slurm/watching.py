@@ -10,9 +10,8 @@ from nnopt.errors import NnoptError
 from nnopt.plan import RunSpec
 from nnopt.scale.agency import Words
 from nnopt.store.place import place
-from nnopt.store.record import METRICS, RunRecord, read_columns
+from nnopt.store.record import FINISHED, METRICS, RunRecord, read_columns
 from nnopt.train.listener import Moment
-from nnopt.train.runner import FINISHED
 
 Row = dict[str, Any]
 
