@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nnopt.errors import UsageError
 from nnopt.stages import stage
+from nnopt.train.parallel.scheduling import beginning_threads_that_do_not_preempt
 
 Told = TypeVar("Told")
 
@@ -107,9 +108,10 @@ def membership(rank: int, size: int, place: int, meeting: str, device: torch.dev
     """
     os.environ["LOCAL_RANK"] = str(place)
     try:
-        distributed.init_process_group(
-            backend_of(device), init_method=meeting, rank=rank, world_size=size, timeout=WAIT
-        )
+        with beginning_threads_that_do_not_preempt():
+            distributed.init_process_group(
+                backend_of(device), init_method=meeting, rank=rank, world_size=size, timeout=WAIT
+            )
     except (RuntimeError, ValueError) as error:
         raise UsageError(_why_not(error, meeting)) from error
     try:
