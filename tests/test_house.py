@@ -22,7 +22,7 @@ SPECS = [*sorted(ROOT.glob("configs/**/*.yaml")), *sorted(PACKAGE.glob("examples
 
 # Low to high; what stands on one floor may not import from its neighbours there (but within itself).
 FLOORS = [
-    {"version", "errors", "quiet", "stages", "surroundings"},
+    {"version", "errors", "quiet", "stages", "surroundings", "collecting"},
     {"schedules", "optim", "models", "losses", "metrics", "data", "randomness", "structure"},
     {"spec"},
     {"plan"},

@@ -59,6 +59,9 @@ def errors_in_a_line(command: Callable[Parameters, None]) -> Callable[Parameters
         except BrokenPipeError:
             _print_nowhere()
             raise typer.Exit(0) from None
+        except KeyboardInterrupt:  # before training listens for it itself
+            print_error("interrupted")
+            raise typer.Exit(130) from None
         except typer.Exit:
             raise
         except Exception as error:
@@ -79,7 +82,12 @@ def print_error(text: str) -> None:
 
 def speaks_for_all() -> bool:
     """Whether results are this process's to print: of those that torchrun started, the first's."""
-    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+    return not is_one_of_several() or os.environ.get("RANK", "0") == "0"
+
+
+def is_one_of_several() -> bool:
+    """Whether torchrun started this process, with others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def output() -> Console:

@@ -25,6 +25,7 @@ from nnopt.cli.show import show
 from nnopt.cli.sweep import sweep
 from nnopt.cli.train import train
 from nnopt.cli.tune import tune
+from nnopt.collecting import leave_all_at_the_end
 from nnopt.version import __version__
 
 app = typer.Typer(
@@ -75,4 +76,5 @@ def run() -> None:
     """What the `nnopt` script calls."""
     # Parts of one's own beside the spec, as `python -m nnopt` would find them; last, so that nothing is hidden by them.
     sys.path.append(os.getcwd())
+    leave_all_at_the_end()
     app()

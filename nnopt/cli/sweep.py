@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnopt.cli.common import AsJson, MaxRestarts, On, RunsDir, errors_in_a_line, output, print_json
+from nnopt.collecting import while_loading
 from nnopt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,13 +43,19 @@ def sweep(
 
     The same command again goes on where it stopped: trials that are done are kept.
     """
-    from nnopt.cli.progress import watcher
-    from nnopt.search.sweep import SweepOptions
-    from nnopt.search.sweep import sweep as carry_out
+    from nnopt.scale.forks import begin_importing
     from nnopt.spec.loading import load
     from nnopt.store.folder import runs_folder
 
     experiment = load(config, tuple(overrides or ()))
+    if on is None and not dry_run and ((jobs or 1) > 1 or max_restarts):
+        begin_importing()
+
+    with while_loading():
+        from nnopt.cli.progress import watcher
+        from nnopt.search.sweep import SweepOptions
+        from nnopt.search.sweep import sweep as carry_out
+
     options = SweepOptions(runs_folder(runs_dir), jobs, fresh, extend, on, max_restarts)
     if dry_run:
         from nnopt.cli.sweep_table import print_sweep_plan

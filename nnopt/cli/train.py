@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnopt.cli.common import AsJson, MaxRestarts, On, RunsDir, errors_in_a_line, output, speaks_for_all
+from nnopt.cli.common import (
+    AsJson,
+    MaxRestarts,
+    On,
+    RunsDir,
+    errors_in_a_line,
+    is_one_of_several,
+    output,
+    speaks_for_all,
+)
+from nnopt.collecting import while_loading
 
 if TYPE_CHECKING:
+    from nnopt.plan import Plan
     from nnopt.store.record import RunRecord
 
 
@@ -45,8 +56,10 @@ def train(
     """
     from nnopt.cli.progress import watcher
     from nnopt.plan import Plan
+    from nnopt.scale.forks import begin_importing
     from nnopt.spec.loading import load
     from nnopt.store.folder import runs_folder
+    from nnopt.store.place import place
 
     plan = Plan.of(load(config, tuple(overrides or ())))
     folder = runs_folder(runs_dir)
@@ -55,13 +68,17 @@ def train(
 
         print_plan(plan, folder, fresh, as_json)
         return
+    several = (jobs or 1) > 1 or bool(max_restarts) or _trains_in_several_processes(plan)
+    if several and on is None and (fresh or not all(place(run, folder).is_finished for run in plan.runs)):
+        begin_importing()
 
-    from nnopt.compare.tables.table import to_json
-    from nnopt.compare.tables.terminal import render
-    from nnopt.scale.on import restarts
-    from nnopt.scale.processes import train_runs
-    from nnopt.train.experiment import BAD, Options
-    from nnopt.train.report import write_report
+    with while_loading():
+        from nnopt.compare.tables.table import to_json
+        from nnopt.compare.tables.terminal import render
+        from nnopt.scale.on import restarts
+        from nnopt.scale.processes import train_runs
+        from nnopt.train.experiment import BAD, Options
+        from nnopt.train.report import write_report
 
     options = Options(folder, fresh, fail_fast, profile=profile, max_restarts=restarts(on, max_restarts))
     with watcher(len(plan.runs), quiet or not speaks_for_all()) as watch:
@@ -84,6 +101,12 @@ def train(
             print_profiles(records)
     if has_bad:
         raise typer.Exit(1)
+
+
+def _trains_in_several_processes(plan: Plan) -> bool:
+    """Whether a run asks for more processes than this one, where torchrun has not started them already."""
+    kinds = [settings.parallel for settings in plan.experiment.variants.values() if settings.parallel is not None]
+    return not is_one_of_several() and any(kind.in_step and kind.asked != 1 for kind in kinds)
 
 
 def _with_profiles(comparison: str, records: Sequence[RunRecord]) -> str:
