@@ -1,4 +1,7 @@
-"""What a process that works for another has to take over from it: there relative paths and settings mean the same."""
+"""What a process finds: its share of the machine, and what one that works for another has to take over from it.
+
+With another's working directory and environment, relative paths and settings mean the same.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ from dataclasses import dataclass
 OURS = "NNOPT_"  # how the environment variables begin that nnopt reads
 # What is read as torch loads: threads that wait should sleep, not spin on a core that another run could use.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

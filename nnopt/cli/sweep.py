@@ -43,13 +43,13 @@ def sweep(
 
     The same command again goes on where it stopped: trials that are done are kept.
     """
-    from nnopt.scale.forks import begin_importing
+    from nnopt.scale.on import begin
     from nnopt.spec.loading import load
     from nnopt.store.folder import runs_folder
 
     experiment = load(config, tuple(overrides or ()))
-    if on is None and not dry_run and ((jobs or 1) > 1 or max_restarts):
-        begin_importing()
+    if not dry_run and (on is not None or (jobs or 1) > 1 or max_restarts):
+        begin(on, jobs)
 
     with while_loading():
         from nnopt.cli.progress import watcher

@@ -56,7 +56,7 @@ def train(
     """
     from nnopt.cli.progress import watcher
     from nnopt.plan import Plan
-    from nnopt.scale.forks import begin_importing
+    from nnopt.scale.on import begin, restarts
     from nnopt.spec.loading import load
     from nnopt.store.folder import runs_folder
     from nnopt.store.place import place
@@ -68,14 +68,13 @@ def train(
 
         print_plan(plan, folder, fresh, as_json)
         return
-    several = (jobs or 1) > 1 or bool(max_restarts) or _trains_in_several_processes(plan)
-    if several and on is None and (fresh or not all(place(run, folder).is_finished for run in plan.runs)):
-        begin_importing()
+    elsewhere = on is not None or (jobs or 1) > 1 or max_restarts or _trains_in_several_processes(plan)
+    if elsewhere and (fresh or not all(place(run, folder).is_finished for run in plan.runs)):
+        begin(on, jobs)
 
     with while_loading():
         from nnopt.compare.tables.table import to_json
         from nnopt.compare.tables.terminal import render
-        from nnopt.scale.on import restarts
         from nnopt.scale.processes import train_runs
         from nnopt.train.experiment import BAD, Options
         from nnopt.train.report import write_report

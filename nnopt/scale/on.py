@@ -5,15 +5,32 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from nnopt.errors import UsageError
 from nnopt.scale.agency import Agency
-from nnopt.spec.cluster import ClusterSpec
+from nnopt.scale.forks import begin_importing
+from nnopt.scale.ray import connection as ray_connection
 from nnopt.spec.nearest import nearest
-from nnopt.train.experiment import Options
+
+if TYPE_CHECKING:
+    from nnopt.spec.cluster import ClusterSpec
+    from nnopt.train.experiment import Options
 
 MODULES = {"ray": "ray", "slurm": "submitit"}
 USUAL_RESTARTS = 3  # of a run whose worker was lost on a cluster, where machines come and go
+
+
+def begin(where: str | None, jobs: int | None) -> None:
+    """Starts what takes long to start, while the front end imports and checks; `agency_on` waits for it.
+
+    Raises:
+        UsageError: as `agency_on`.
+    """
+    if where is None:
+        begin_importing()
+    elif _kind_of(where) == "ray":
+        ray_connection.begin(where.partition(":")[2], jobs)
 
 
 @contextlib.contextmanager
@@ -34,23 +51,27 @@ def agency_on(where: str | None, options: Options, jobs: int | None, cluster: Cl
 
 
 def _agency(where: str, options: Options, jobs: int | None, cluster: ClusterSpec) -> Agency:
-    kind, _, detail = where.partition(":")
-    if kind not in MODULES:
-        known = "ray, ray:auto, ray:host:port, slurm"
-        raise UsageError(f"--on {where}: nothing is called {kind}{nearest(kind, MODULES)}; there are {known}")
-    if importlib.util.find_spec(MODULES[kind]) is None:
-        raise UsageError(f"--on {kind}: {MODULES[kind]} is not installed here: pip install 'nnopt[{kind}]'")
-    if kind == "ray":
+    detail = where.partition(":")[2]
+    if _kind_of(where) == "ray":
         from nnopt.scale.ray.agency import RayAgency
 
-        agency = RayAgency(detail, options, jobs)
-        agency.start()
-        return agency
+        return RayAgency(detail, options, jobs)
     from nnopt.scale.slurm.agency import SlurmAgency
 
     slurm = SlurmAgency(detail, options, cluster)
     slurm.open()
     return slurm
+
+
+def _kind_of(where: str) -> str:
+    """`ray` or `slurm`, which is installed."""
+    kind = where.partition(":")[0]
+    if kind not in MODULES:
+        known = "ray, ray:auto, ray:host:port, slurm"
+        raise UsageError(f"--on {where}: nothing is called {kind}{nearest(kind, MODULES)}; there are {known}")
+    if importlib.util.find_spec(MODULES[kind]) is None:
+        raise UsageError(f"--on {kind}: {MODULES[kind]} is not installed here: pip install 'nnopt[{kind}]'")
+    return kind
 
 
 def restarts(where: str | None, asked: int | None) -> int:

@@ -15,7 +15,7 @@ from nnopt.scale.worker import train_one
 from nnopt.store.find import read_run
 from nnopt.store.place import place
 from nnopt.store.record import RunRecord
-from nnopt.train.devices import cores
+from nnopt.surroundings import cores
 from nnopt.train.experiment import Options, check_plan, train_plan
 from nnopt.train.listener import Listener
 from nnopt.train.setup import DataCache

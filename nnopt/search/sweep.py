@@ -34,8 +34,8 @@ from nnopt.store.lock import RunLock
 from nnopt.store.place import place, set_aside
 from nnopt.store.record import RunRecord
 from nnopt.store.search_file import ADVICE, SEARCH, SearchFile, Sized, Winner
+from nnopt.surroundings import cores
 from nnopt.track.tracking import check_installed
-from nnopt.train.devices import cores
 from nnopt.train.experiment import BAD, Options
 from nnopt.train.listener import Listener
 from nnopt.train.report import write_report

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from nnopt.errors import UsageError
 from nnopt.spec.data.union import DATA
+from nnopt.surroundings import cores
 from nnopt.track.tracking import TRACKERS, check_installed
 from nnopt.train.abilities import (
     Abilities,
@@ -25,7 +26,7 @@ from nnopt.train.abilities import (
     missing_for_compile,
     ways_between_processes,
 )
-from nnopt.train.devices import available_devices, cores, import_plug_ins
+from nnopt.train.devices import available_devices, import_plug_ins
 from nnopt.train.energy import open_meter
 from nnopt.train.environment import PACKAGES, processor
 from nnopt.version import __version__

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 
 from nnopt.errors import DeviceError
+from nnopt.surroundings import cores
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Multiply-adds of a step's forward pass from which more threads pay. Measured on two idle cores with batches of 128:
@@ -141,11 +141,6 @@ def set_matmul_precision(precision: str) -> None:
     """tf32 is a switch of the whole process: each run sets it for itself."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_threads(asked: int | str, multiply_adds: int, most: int | None = None) -> int:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from nnopt.spec.base import KindSpec, Spec
-from nnopt.train.devices import cores, name_of
+from nnopt.surroundings import cores
+from nnopt.train.devices import name_of
 from nnopt.train.setup import Setup
 from nnopt.version import __version__
 

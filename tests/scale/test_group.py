@@ -130,8 +130,12 @@ def test_a_lost_process_is_replaced_where_asked(tmp_path: Path, unbroken: Path, 
 @pytest.mark.slow
 def test_a_signal_ends_all_at_one_step(tmp_path: Path, unbroken: Path) -> None:
     class Stop(Told):
+        has_stopped = False  # a second signal would end the program at once
+
         def row(self, label: str, row: dict[str, Any]) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
+            if not self.has_stopped:
+                self.has_stopped = True
+                os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted):
         train(tmp_path, Stop())
@@ -184,9 +188,10 @@ def test_torchrun_starts_what_trains_together(tmp_path: Path, unbroken: Path) ->
 def test_torchrun_without_parallel_is_one_line(tmp_path: Path) -> None:
     write_digits(tmp_path, {"budget": {"steps": 5}})
     ended = torchrun(tmp_path, "train", "spec.yaml")
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1
-    assert "torchrun started 2 processes, and variant sgd trains in one: give it parallel: {kind: ddp}" in lines[0]
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error")]
+    assert 1 <= len(lines) <= 2  # torchrun ends the other as soon as one has failed, before its line or after it
+    for line in lines:
+        assert "torchrun started 2 processes, and variant sgd trains in one: give it parallel: {kind: ddp}" in line
     assert not (tmp_path / "runs").exists()
 
 

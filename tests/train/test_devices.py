@@ -16,6 +16,7 @@ from torch import nn
 
 from nnopt.errors import DeviceError
 from nnopt.structure.accounts.layers import count_multiply_adds
+from nnopt.surroundings import cores
 from nnopt.train import devices
 from nnopt.train.devices import MULTIPLY_ADDS_FOR_THREADS, choose_threads, find_device
 
@@ -60,7 +61,7 @@ def test_threads_depend_on_the_work_and_the_cores_alone(work: int) -> None:
             assert choose_threads("auto", work) == first
     finally:
         torch.set_num_threads(before)
-    assert first == (devices.cores() if work >= MULTIPLY_ADDS_FOR_THREADS else 1)
+    assert first == (cores() if work >= MULTIPLY_ADDS_FOR_THREADS else 1)
     assert choose_threads(3, work) == 3
 
 
@@ -82,7 +83,7 @@ def test_small_models_take_one_thread_and_larger_ones_all_cores(
     before = torch.get_num_threads()
     try:
         _, setup, _ = prepare(tmp_path, changes)
-        assert setup.threads == torch.get_num_threads() == (devices.cores() if many else 1)
+        assert setup.threads == torch.get_num_threads() == (cores() if many else 1)
     finally:
         torch.set_num_threads(before)
 

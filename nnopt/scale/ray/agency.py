@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from nnopt.errors import NnoptError, UsageError
-from nnopt.quiet import quiet
 from nnopt.scale.agency import FREE, LOST, Agency, Words, Worker
 from nnopt.scale.errand import Errand, Token
 from nnopt.scale.needs import Needs
-from nnopt.scale.ray.reach import authentication, reach
+from nnopt.scale.ray.connection import begin
 from nnopt.scale.supply import Job
 from nnopt.store.lock import forget_holder
 from nnopt.store.place import place
-from nnopt.train.devices import cores
 from nnopt.train.experiment import Options
 
-# Nothing of Ray's goes to the terminal; its log is below /tmp/ray.
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DISABLE_IMPORT_WARNING": "1",
-}
-SECONDS_TO_CONNECT = 60.0
-SECONDS_TO_START = 300.0  # on a machine that is busy
 SECONDS_OF_NEWS = 5.0  # that one call waits for words
 SECONDS_FOR_ROOM = 60.0  # that a run waits for a machine which has room for it
 SECONDS_TO_STOP = 60.0  # that runs have to checkpoint when the crew ends
-OBJECT_STORE = 80 * 2**20  # bytes: nothing but jobs and words goes through it
 
 
 class RayWorkerHandle(Worker):
@@ -55,6 +42,7 @@ class RayWorkerHandle(Worker):
             num_gpus=needs.gpus,
             memory=needs.memory_bytes,
             max_concurrency=4,
+            enable_task_events=False,  # of every call, for Ray's dashboard
         )
         self.actor = actor.remote(errand, agency.packed, needs.threads)
         self.host = ""
@@ -88,73 +76,23 @@ class RayAgency(Agency):
     """Starts actors, each on as much of a machine as a run takes."""
 
     def __init__(self, address: str, options: Options, wanted: int | None) -> None:
-        self.address = address
         self.options = replace(options, fresh=False)
         self.wanted = wanted
+        self.connection = begin(address, wanted)
         self.needs = Needs()
-        self.is_ours = False  # whether Ray is to end with the crew
-        self.error: BaseException | None = None
-        self.starting: threading.Thread | None = None
-        self.is_connected, self.is_over = threading.Event(), threading.Event()
         self.waits_since: float | None = None
         self.token: Token | None = None
-        self.set_here: dict[str, str] = {}  # environment
 
-    def start(self) -> None:
-        """Begins to connect while other things are done; `open` waits for it.
-
-        Raises:
-            UsageError: nothing answers there.
-        """
-        self.address = reach(self.address)
-        self.starting = threading.Thread(target=self._connect, daemon=True)
-        self.starting.start()
+    @property
+    def ray(self) -> Any:
+        """The library, once it is connected."""
+        return self.connection.ray
 
     def open(self) -> None:
         """As the base class says."""
-        if self.token is not None:
-            return
-        if self.starting is None:
-            self.start()
-        assert self.starting is not None
-        is_local = self.address == "local"
-        if not self.is_connected.wait(SECONDS_TO_START if is_local else SECONDS_TO_CONNECT):
-            what = "Ray does not start on this machine" if is_local else f"Ray at {self.address} does not answer"
-            raise UsageError(f"{what}; its logs lie in /tmp/ray/session_latest/logs")
-        if self.error is not None:
-            reason = next((line for line in str(self.error).splitlines() if line.strip()), type(self.error).__name__)
-            where = "Ray on this machine" if is_local else f"to Ray at {self.address}"
-            what = "cannot start" if is_local else "cannot connect"
-            raise UsageError(f"{what} {where}: {' '.join(reason.split())}") from None
-        self.token = Token(self.options.runs_dir)
-
-    def _connect(self) -> None:
-        try:
-            # Ray reads them again and again: they stay until it is over.
-            own = {**ENVIRONMENT, **authentication(self.address)}
-            self.set_here = {name: value for name, value in own.items() if name not in os.environ}
-            os.environ.update(self.set_here)
-            import ray
-
-            self.ray: Any = ray
-            if ray.is_initialized():
-                return
-            with quiet(("ray",), {}):
-                keys: dict[str, Any] = {}
-                if self.address == "local":
-                    slots = max(self.wanted or 0, cores())
-                    keys = {"num_cpus": slots, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-                ray.init(address=self.address, configure_logging=False, log_to_driver=False, **keys)
-                self.is_ours = True
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.is_connected.set()
-        # The processes of a Ray that was started here end with the thread that started them.
-        self.is_over.wait()
-        if self.is_ours:
-            with contextlib.suppress(Exception), quiet(("ray",), {}):
-                self.ray.shutdown()
+        if self.token is None:
+            self.connection.wait()
+            self.token = Token(self.options.runs_dir)
 
     def fit(self, needs: Needs) -> None:
         """Says what a run takes; before the first worker is hired."""
@@ -162,7 +100,7 @@ class RayAgency(Agency):
         nodes = self._nodes()
         has_gpus = any(node.get("GPU", 0) for node in nodes)
         self.needs = needs.on(has_gpus)
-        if self.address == "local" and self.wanted is not None:
+        if self.connection.address == "local" and self.wanted is not None:
             self.needs = replace(self.needs, cpus=1)  # as many at a time as were asked for
         self.packed = pickle.dumps(replace(self.options, most_threads=self.needs.threads))
 
@@ -233,8 +171,4 @@ class RayAgency(Agency):
         """As the base class says."""
         if self.token is not None:
             self.token.remove()
-        self.is_over.set()
-        if self.starting is not None:
-            self.starting.join(SECONDS_TO_CONNECT)
-        for name in self.set_here:
-            os.environ.pop(name, None)
+        self.connection.end()

@@ -5,16 +5,21 @@ Nothing of torch is imported before the front end's environment is taken over.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import platform
 import queue
 import threading
+import time
 from typing import Any
 
+from nnopt.collecting import while_loading
 from nnopt.errors import NnoptError
 from nnopt.scale.agency import FREE, READY
 from nnopt.scale.errand import Errand
+
+SECONDS_TO_GATHER = 0.4  # words that nobody waits for
 
 
 class Inbox:
@@ -54,14 +59,18 @@ class RayWorker:
         self.line.jobs.put(job)
 
     def news(self, seconds: float) -> list[tuple[Any, ...]]:
-        """What was said since the last call; waits so long at most for something."""
+        """What was said since the last call; waits so long at most for something.
+
+        A call costs the machine a millisecond or two, so what follows shortly after a word goes along with it, unless
+        somebody waits for that word.
+        """
         found: list[tuple[Any, ...]] = []
-        try:
+        with contextlib.suppress(queue.Empty):
             found.append(self.line.words.get(timeout=seconds))
-            while True:
-                found.append(self.line.words.get_nowait())
-        except queue.Empty:
-            return found
+            end = time.monotonic() + SECONDS_TO_GATHER
+            while found[-1][0] not in (READY, FREE):
+                found.append(self.line.words.get(timeout=max(0.0, end - time.monotonic())))
+        return found
 
     def halt(self, code: int) -> None:
         """The run in hand is to end at a checkpoint."""
@@ -73,8 +82,9 @@ class RayWorker:
         try:
             self.errand.settle()
             os.environ["OMP_NUM_THREADS"] = str(self.threads)  # Ray's own number is that of CPUs it has set aside
-            from nnopt.scale.worker import serve
-            from nnopt.train.signals import StopRequest
+            with while_loading():
+                from nnopt.scale.worker import serve
+                from nnopt.train.signals import StopRequest
 
             self.stop = StopRequest()
             self.stop.code = self.asked_to_stop

@@ -13,7 +13,7 @@ from nnopt.errors import DataError, DeviceError, UsageError
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.parallel import Fsdp, Hogwild, LocalSgd, ParallelSpec, ParameterServer
 from nnopt.spec.strategy import GrowingBatch
-from nnopt.train.devices import cores
+from nnopt.surroundings import cores
 from nnopt.train.parallel.team import Team, is_started_by_torchrun
 from nnopt.train.parallel.together import Replicas, Together, Wanderers
 

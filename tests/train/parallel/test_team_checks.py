@@ -12,7 +12,7 @@ from command_line import Ended
 from running import prepare
 
 from nnopt.errors import UsageError
-from nnopt.train.devices import cores
+from nnopt.surroundings import cores
 from nnopt.train.parallel.kinds import device_of_team, threads_of_each
 from nnopt.train.parallel.team import Team
 
