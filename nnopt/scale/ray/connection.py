@@ -103,6 +103,8 @@ class RayConnection:
         os.environ.update(self._set_here)
         import ray
 
+        # Once more than in `begin`: the last that was registered goes first, before Ray lets go of itself beside us.
+        atexit.register(_leave, self)
         self.ray = ray
         if ray.is_initialized():
             return
