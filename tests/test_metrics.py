@@ -68,7 +68,7 @@ def test_classification_is_scikit_learn(n: int, classes: int, present: int, chun
             expected[f"{rate}_{average}"] = function(y, predicted, average=average, zero_division=0)
         each = function(y, predicted, average=None, labels=range(classes), zero_division=0)
         expected |= {f"{rate}_class_{index}": value for index, value in enumerate(each)}
-    assert found == pytest.approx(expected, rel=1e-5, abs=1e-12)
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)  # a loss near 0 is a difference of outputs in fp32
 
 
 @pytest.mark.parametrize("chunk", [3, 100])
