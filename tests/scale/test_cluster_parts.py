@@ -23,6 +23,7 @@ from nnopt.errors import RunsFolderError, UsageError
 from nnopt.scale.errand import Errand, Token
 from nnopt.scale.needs import Needs
 from nnopt.scale.processes import train_runs
+from nnopt.scale.ray import connection
 from nnopt.spec.cluster import ClusterSpec
 from nnopt.store.find import read_run
 from nnopt.store.lock import HOLDER, LOCK, WORKER, RunLock, forget_holder
@@ -222,3 +223,18 @@ def test_a_worker_elsewhere_knows_its_surroundings_before_it_loads_torch(module:
     code = f"import sys, {module}; print([name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_process_has_one_ray_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.RayConnection, "_connect", lambda self: None)
+    monkeypatch.setattr(connection, "_begun", None)
+    first = connection.begin("", 2)
+    assert connection.begin("", 2) is first  # what the command line began, the agency finds
+    other = connection.begin("10.0.0.5:6379", 2)
+    assert first.is_over
+    assert not other.is_over
+    other.end()
+    last = connection.begin("10.0.0.5:6379", 2)
+    assert last is not other
+    last.end()
+    last.join()

@@ -34,13 +34,13 @@ class RayConnection:
     """Connects as soon as it is made; `wait` says when it is there.
 
     Attributes:
+        asked: what it was made for, the address as the user gave it and the workers that are wanted at a time.
         address: host:port, or `local` for a Ray of this machine; known after `wait`.
-        wanted: how many workers there are to be at a time, where somebody said so.
     """
 
     def __init__(self, address: str, wanted: int | None) -> None:
+        self.asked = address, wanted
         self.address = address
-        self.wanted = wanted
         self.ray: Any = None
         self.is_ours = False  # whether Ray is to end with the connection
         self._error: BaseException | None = None
@@ -60,8 +60,8 @@ class RayConnection:
         Raises:
             UsageError: there is none, and why.
         """
-        is_local = self.address in ("", "local")
-        if not self._is_there.wait(SECONDS_TO_START if is_local else SECONDS_TO_CONNECT):
+        if not self._is_there.wait(SECONDS_TO_START if self.address in ("", "local") else SECONDS_TO_CONNECT):
+            is_local = self.address == "local"
             what = "Ray does not start on this machine" if is_local else f"Ray at {self.address} does not answer"
             raise UsageError(f"{what}; its logs lie in /tmp/ray/session_latest/logs")
         error = self._error
@@ -111,7 +111,7 @@ class RayConnection:
         with quiet(("ray",), {}):
             keys: dict[str, Any] = {}
             if self.address == "local":
-                slots = max(self.wanted or 0, cores())
+                slots = max(self.asked[1] or 0, cores())
                 keys = {"num_cpus": slots, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
             ray.init(address=self.address, configure_logging=False, log_to_driver=False, **keys)
             self.is_ours = True
@@ -121,9 +121,9 @@ def begin(address: str, wanted: int | None) -> RayConnection:
     """The connection of this process to `address`, begun now unless it was begun before."""
     global _begun
     if _begun is not None:
-        if not _begun.is_over:
+        if not _begun.is_over and _begun.asked == (address, wanted):
             return _begun
-        _begun.join()  # a process has one Ray at a time
+        _leave(_begun)  # a process has one Ray at a time
     _begun = RayConnection(address, wanted)
     atexit.register(_leave, _begun)
     return _begun
