@@ -11,11 +11,18 @@ from dataclasses import dataclass
 OURS = "NNOPT_"  # how the environment variables begin that nnopt reads
 # What is read as torch loads: threads that wait should sleep, not spin on a core that another run could use.
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+# What torchrun, and whatever else starts several processes for torch.distributed, tells each of them.
+OUTER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_started_by_torchrun() -> bool:
+    """Whether something outside started this process as one of several."""
+    return all(name in os.environ for name in OUTER) and int(os.environ["WORLD_SIZE"]) > 1
 
 
 @dataclass(frozen=True)

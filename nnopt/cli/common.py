@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 
 from nnopt.errors import NnoptError, UsageError
+from nnopt.surroundings import is_started_by_torchrun
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,12 +83,7 @@ def print_error(text: str) -> None:
 
 def speaks_for_all() -> bool:
     """Whether results are this process's to print: of those that torchrun started, the first's."""
-    return not is_one_of_several() or os.environ.get("RANK", "0") == "0"
-
-
-def is_one_of_several() -> bool:
-    """Whether torchrun started this process, with others."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
+    return not is_started_by_torchrun() or os.environ["RANK"] == "0"
 
 
 def output() -> Console:

@@ -48,8 +48,8 @@ def sweep(
     from nnopt.store.folder import runs_folder
 
     experiment = load(config, tuple(overrides or ()))
-    if not dry_run and (on is not None or (jobs or 1) > 1 or max_restarts):
-        begin(on, jobs)
+    if not dry_run:
+        begin(on, jobs, max_restarts)
 
     with while_loading():
         from nnopt.cli.progress import watcher

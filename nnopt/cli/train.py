@@ -15,14 +15,14 @@ from nnopt.cli.common import (
     On,
     RunsDir,
     errors_in_a_line,
-    is_one_of_several,
     output,
+    print_json,
     speaks_for_all,
 )
 from nnopt.collecting import while_loading
 
 if TYPE_CHECKING:
-    from nnopt.plan import Plan
+    from nnopt.compare.comparison import Comparison
     from nnopt.store.record import RunRecord
 
 
@@ -68,13 +68,9 @@ def train(
 
         print_plan(plan, folder, fresh, as_json)
         return
-    elsewhere = on is not None or (jobs or 1) > 1 or max_restarts or _trains_in_several_processes(plan)
-    if elsewhere and (fresh or not all(place(run, folder).is_finished for run in plan.runs)):
-        begin(on, jobs)
-
+    if left := [run for run in plan.runs if fresh or profile or not place(run, folder).is_finished]:
+        begin(on, jobs, max_restarts, left)
     with while_loading():
-        from nnopt.compare.tables.table import to_json
-        from nnopt.compare.tables.terminal import render
         from nnopt.scale.processes import train_runs
         from nnopt.train.experiment import BAD, Options
         from nnopt.train.report import write_report
@@ -89,27 +85,30 @@ def train(
         raise typer.Exit(1 if has_bad else 0)
     comparison, written = write_report(plan, records, folder)
     if as_json:
-        print(_with_profiles(to_json(comparison), records) if profile else to_json(comparison))
+        _print_json(comparison, records if profile else ())
     else:
-        console = output()
-        render(comparison, console)
-        console.print(f"written: {', '.join(str(path) for path in written)}", soft_wrap=True)
-        if profile:
-            from nnopt.cli.profile_table import print_profiles
-
-            print_profiles(records)
+        _print(comparison, written, records if profile else ())
     if has_bad:
         raise typer.Exit(1)
 
 
-def _trains_in_several_processes(plan: Plan) -> bool:
-    """Whether a run asks for more processes than this one, where torchrun has not started them already."""
-    kinds = [settings.parallel for settings in plan.experiment.variants.values() if settings.parallel is not None]
-    return not is_one_of_several() and any(kind.in_step and kind.asked != 1 for kind in kinds)
+def _print(comparison: Comparison, written: Sequence[Path], profiled: Sequence[RunRecord]) -> None:
+    from nnopt.cli.profile_table import print_profiles
+    from nnopt.compare.tables.terminal import render
+
+    console = output()
+    render(comparison, console)
+    console.print(f"written: {', '.join(str(path) for path in written)}", soft_wrap=True)
+    if profiled:
+        print_profiles(profiled)
 
 
-def _with_profiles(comparison: str, records: Sequence[RunRecord]) -> str:
-    """The comparison as JSON, with the profiles of its runs by name."""
+def _print_json(comparison: Comparison, profiled: Sequence[RunRecord]) -> None:
+    """The comparison as JSON, with the profiles of its runs by name where they were profiled."""
     from nnopt.cli.profile_table import profiles_of
+    from nnopt.compare.tables.table import to_json
 
-    return json.dumps({**json.loads(comparison), "profiles": profiles_of(records)}, indent=1, ensure_ascii=False)
+    found = json.loads(to_json(comparison))
+    if profiled:
+        found["profiles"] = profiles_of(profiled)
+    print_json(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nnopt.errors import UsageError
@@ -12,25 +12,33 @@ from nnopt.scale.agency import Agency
 from nnopt.scale.forks import begin_importing
 from nnopt.scale.ray import connection as ray_connection
 from nnopt.spec.nearest import nearest
+from nnopt.surroundings import is_started_by_torchrun
 
 if TYPE_CHECKING:
+    from nnopt.plan import RunSpec
     from nnopt.spec.cluster import ClusterSpec
+    from nnopt.spec.parallel import ParallelSpec
     from nnopt.train.experiment import Options
 
 MODULES = {"ray": "ray", "slurm": "submitit"}
 USUAL_RESTARTS = 3  # of a run whose worker was lost on a cluster, where machines come and go
 
 
-def begin(where: str | None, jobs: int | None) -> None:
-    """Starts what takes long to start, while the front end imports and checks; `agency_on` waits for it.
+def begin(where: str | None, jobs: int | None, max_restarts: int | None, runs: Sequence[RunSpec] = ()) -> None:
+    """Starts what takes long to start and will be wanted, while the front end imports and checks.
 
     Raises:
         UsageError: as `agency_on`.
     """
-    if where is None:
+    if where is not None:
+        if _kind_of(where) == "ray":
+            ray_connection.begin(where.partition(":")[2], jobs)
+    elif (jobs or 1) > 1 or max_restarts or any(_starts_processes(run.settings.parallel) for run in runs):
         begin_importing()
-    elif _kind_of(where) == "ray":
-        ray_connection.begin(where.partition(":")[2], jobs)
+
+
+def _starts_processes(parallel: ParallelSpec | None) -> bool:
+    return parallel is not None and parallel.in_step and parallel.asked != 1 and not is_started_by_torchrun()
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from nnopt.errors import UsageError
 from nnopt.plan import Plan
+from nnopt.surroundings import is_started_by_torchrun
 from nnopt.train.devices import find_device
-from nnopt.train.parallel.team import Team, is_started_by_torchrun, membership
+from nnopt.train.parallel.team import Team, membership
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from nnopt.errors import DataError, DeviceError, UsageError
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.parallel import Fsdp, Hogwild, LocalSgd, ParallelSpec, ParameterServer
 from nnopt.spec.strategy import GrowingBatch
-from nnopt.surroundings import cores
-from nnopt.train.parallel.team import Team, is_started_by_torchrun
+from nnopt.surroundings import cores, is_started_by_torchrun
+from nnopt.train.parallel.team import Team
 from nnopt.train.parallel.together import Replicas, Together, Wanderers
 
 

@@ -19,8 +19,6 @@ from nnopt.train.parallel.scheduling import beginning_threads_that_do_not_preemp
 
 Told = TypeVar("Told")
 
-# What torchrun, and whatever else starts several processes for torch.distributed, tells each of them.
-OUTER = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # The lead evaluates while the others wait; a process that is lost is noticed by its closed connections, not by this.
 WAIT = timedelta(hours=6)
 
@@ -126,8 +124,3 @@ def _why_not(error: Exception, meeting: str) -> str:
     if "EADDRINUSE" in reason or "in use" in reason:
         return f"port {where} is in use: give torchrun another with --master-port, or --standalone for one machine"
     return f"the processes of the run do not find each other at {where}: {reason}"
-
-
-def is_started_by_torchrun() -> bool:
-    """Whether something outside started this process as one of several."""
-    return all(name in os.environ for name in OUTER) and int(os.environ["WORLD_SIZE"]) > 1
