@@ -22,7 +22,8 @@ def cores() -> int:
 
 def is_started_by_torchrun() -> bool:
     """Whether something outside started this process as one of several."""
-    return all(name in os.environ for name in OUTER) and int(os.environ["WORLD_SIZE"]) > 1
+    size = os.environ.get("WORLD_SIZE", "")
+    return all(name in os.environ for name in OUTER) and size.isdecimal() and int(size) > 1
 
 
 @dataclass(frozen=True)

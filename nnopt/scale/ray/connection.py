@@ -77,8 +77,9 @@ class RayConnection:
         self._is_over.set()
 
     def join(self) -> None:
-        """Waits until Ray is gone."""
-        self._thread.join(SECONDS_TO_CONNECT)
+        """Waits until Ray is gone; not for a cluster that never answered, of which nothing is here."""
+        if self._is_there.is_set() or self.address in ("", "local"):
+            self._thread.join(SECONDS_TO_CONNECT)
 
     def _live(self) -> None:
         try:
