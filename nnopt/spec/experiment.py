@@ -20,7 +20,8 @@ from nnopt.spec.lr_decay import Plateau
 from nnopt.spec.metric_names import Metric, default_metrics, parse_column, parse_metric
 from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.nearest import nearest
-from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.spec.optimizers.base import OptimizerSpec
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.spec.parallel import PARALLEL, ParallelSpec
 from nnopt.spec.parallel_checks import first_mistake
 from nnopt.spec.recording import refusal

@@ -24,7 +24,7 @@ from nnopt.spec.lr_decay import LR_DECAYS
 from nnopt.spec.model_shapes import CnnBlock, CnnShape, MlpShape, NinBlockSpec, NinShape
 from nnopt.spec.models import MODELS
 from nnopt.spec.nearest import nearest
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.spec.parallel import PARALLEL
 from nnopt.spec.parameter_groups import ParameterGroupSpec
 from nnopt.spec.search.domains import Choice, IntRange, LinearRange, LogRange

@@ -9,7 +9,7 @@ from torch import nn
 
 from nnopt.errors import UsageError
 from nnopt.optim.parameters import Group
-from nnopt.spec.optimizer_base import OptimizerSpec
+from nnopt.spec.optimizers.base import OptimizerSpec
 from nnopt.structure.names import parameters_named
 
 

@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from nnopt.optim.parameters import FlatParameters, SeparateParameters
-from nnopt.spec.contained import imitation, in_words
 from nnopt.spec.identity import resolved
-from nnopt.spec.optimizer_base import OptimizerSpec, SpecialCase
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.base import OptimizerSpec, SpecialCase
+from nnopt.spec.optimizers.contained import imitation, in_words
+from nnopt.spec.optimizers.union import OPTIMIZERS
 
 ADAPTER: TypeAdapter[OptimizerSpec] = TypeAdapter(Annotated[OptimizerSpec, OPTIMIZERS])
 STEPS = 8

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from nnopt.optim.optimizer import RuleOptimizer
 from nnopt.optim.parameters import FlatParameters, Group, SeparateParameters
-from nnopt.spec.contained import imitation
 from nnopt.spec.merge import merge
-from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.spec.optimizers.base import OptimizerSpec
+from nnopt.spec.optimizers.contained import imitation
+from nnopt.spec.optimizers.union import OPTIMIZERS
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -18,7 +18,8 @@ from nnopt.errors import CheckpointError, UsageError
 from nnopt.optim.adam import Adam, _correction, adam_slowly
 from nnopt.optim.optimizer import Optimizer, RuleOptimizer, State
 from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
-from nnopt.spec.optimizers import OPTIMIZERS, OptimizerSpec
+from nnopt.spec.optimizers.base import OptimizerSpec
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train.grouping import named_apart
 
 ADAPTER: TypeAdapter[OptimizerSpec] = TypeAdapter(Annotated[OptimizerSpec, OPTIMIZERS])

@@ -20,7 +20,7 @@ from nnopt.optim.momentum import Momentum
 from nnopt.optim.norm_adaptive import NormAdaptive
 from nnopt.optim.optimizer import Rule
 from nnopt.optim.rmsprop import RmsProp
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 
 LR = 0.1
 SHAPES = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=3)
@@ -73,7 +73,7 @@ def test_a_rule_equals_its_twin_at_every_step(row: Row, data: st.DataObject) -> 
 
 
 def test_every_rule_of_the_union_is_in_the_table() -> None:
-    own = {name for name, spec in OPTIMIZERS.named().items() if spec.__module__ == "nnopt.spec.optimizers"}
+    own = {name for name, spec in OPTIMIZERS.named().items() if spec.__module__ == "nnopt.spec.optimizers.textbook"}
     assert own == {kind for row in RULES for kind in row.kinds}
 
 

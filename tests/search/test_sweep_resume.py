@@ -125,7 +125,7 @@ CRASH = '''
 import os, signal
 from pathlib import Path
 
-from nnopt.spec.optimizers import Sgd
+from nnopt.spec.optimizers.textbook import Sgd
 
 
 class Crash(Sgd):

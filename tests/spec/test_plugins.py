@@ -26,7 +26,8 @@ from nnopt.spec.data.base import DataSpec
 from nnopt.spec.losses import LossSpec
 from nnopt.spec.lr_decay import LrDecaySpec
 from nnopt.spec.models import ModelSpec
-from nnopt.spec.optimizers import OptimizerSpec, Sgd
+from nnopt.spec.optimizers import OptimizerSpec
+from nnopt.spec.optimizers.textbook import Sgd
 
 
 class SignSgd(OptimizerSpec):
@@ -214,7 +215,7 @@ def test_a_short_name_of_an_installed_package(
 def test_a_short_name_hides_no_builtin_part(write_spec: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "entry_points", entry("sgd", "somebodys.parts:SignSgd"))
     (settings,) = load(write_spec()).variants.values()
-    assert type(settings.optimizer).__module__ == "nnopt.spec.optimizers"
+    assert type(settings.optimizer).__module__ == "nnopt.spec.optimizers.textbook"
 
 
 @pytest.mark.usefixtures("parts")
@@ -233,12 +234,15 @@ def test_an_installed_package_that_cannot_be_imported_is_a_users_error(
         ("somebodys.parts:Nothing", "cannot import somebodys.parts:Nothing (AttributeError: "),
         ("somebodys.nothing:Part", "cannot import somebodys.nothing:Part (ModuleNotFoundError: "),
         ("somebodys.broken:Part", "(ModuleNotFoundError: No module named 'no_such_package_at_all'); is it on the"),
-        ("somebodys.parts:NoSpec", "is no optimizer: it should be a subclass of nnopt.spec.optimizer_base.Optimiz"),
+        ("somebodys.parts:NoSpec", "is no optimizer: it should be a subclass of nnopt.spec.optimizers.base.Optimiz"),
         ("somebodys.parts:not_a_class", "somebodys.parts:not_a_class is no optimizer"),
         ("somebodys.parts:Twice", "somebodys.parts:Twice is no optimizer"),
         ("somebodys.parts:NotWhole", "somebodys.parts:NotWhole is not whole: it does not define build"),
         ("somebodys.parts:KindOfAnother", "takes no kind but 'sgd': write `kind: str` in the class"),
-        ("nnopt.spec.optimizers:Adam", "nnopt.spec.optimizers:Adam takes no kind but 'adam': write kind: 'adam'"),
+        (
+            "nnopt.spec.optimizers.textbook:Adam",
+            "nnopt.spec.optimizers.textbook:Adam takes no kind but 'adam': write kind: 'adam'",
+        ),
         (":", "cannot import : ("),
         ("a:b:c", "cannot import a:b:c ("),
         ("./x.py:C", "cannot import ./x.py:C ("),

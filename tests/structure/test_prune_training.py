@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nnopt.errors import Interrupted
 from nnopt.optim.parameters import FlatParameters, Parameters
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.spec.structure.prune import PRUNE_SCHEDULES, PruneScheduleSpec
 
 pytestmark = pytest.mark.usefixtures("undrawn")

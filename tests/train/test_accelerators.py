@@ -15,7 +15,7 @@ from torch import nn
 from nnopt.errors import DeviceError, UsageError
 from nnopt.optim import adam, fused, gradient_descent
 from nnopt.optim.parameters import FlatParameters
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train import abilities, devices, loop, memory
 from nnopt.train.memory import PeakMemory
 

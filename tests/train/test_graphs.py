@@ -10,7 +10,7 @@ import torch
 from running import STEPS_AN_EPOCH, assert_equal, fit, fit_one, open_session, rows_of
 
 from nnopt.errors import SpecError, UsageError
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train import graphs, loop
 from nnopt.train.session import Session
 

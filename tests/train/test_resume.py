@@ -23,7 +23,7 @@ from running import (
 )
 
 from nnopt.errors import CheckpointError, Interrupted
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train import devices
 from nnopt.train.setup import DataCache
 

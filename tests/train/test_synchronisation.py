@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nnopt.optim.optimizer import TorchOptimizer
 from nnopt.spec.data.augment import AUGMENTS
 from nnopt.spec.lr_decay import LR_DECAYS
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train.session import Session
 
 UPDATES = 4

@@ -128,7 +128,7 @@ def contained(context: Context) -> Iterator[Finding]:
 
 def _special_case(loser: Subject, winner: Subject) -> tuple[str, list[str]] | None:
     """With which keys the loser's optimizer imitates the winner's, and which of them were not searched."""
-    from nnopt.spec.contained import imitation, in_words, with_defaults
+    from nnopt.spec.optimizers.contained import imitation, in_words, with_defaults
 
     own, other = (subject.key("optimizer") or {} for subject in (loser, winner))
     if own.get("kind") == other.get("kind") or any(loser.key(part) != winner.key(part) for part in OTHER_PARTS):

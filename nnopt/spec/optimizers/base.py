@@ -59,7 +59,7 @@ class OptimizerSpec(KindSpec, ABC):
     evaluations_vary: ClassVar[bool] = False
     # Whether a step reads no number on the host, so that it can be recorded once and replayed (strategy.graph).
     recordable: ClassVar[bool] = True
-    # The optimizers that it can imitate step for step, directly: see nnopt.spec.contained.
+    # The optimizers that it can imitate step for step, directly: see nnopt.spec.optimizers.contained.
     contains: ClassVar[tuple[SpecialCase, ...]] = ()
 
     @abstractmethod

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnopt.spec.optimizer_base import DROWNING_EPS, Keys, OptimizerSpec
-from nnopt.spec.optimizers import OPTIMIZERS
+from nnopt.spec.optimizers.base import DROWNING_EPS, Keys, OptimizerSpec
+from nnopt.spec.optimizers.union import OPTIMIZERS
 
 
 def imitation(kind: str, other: Keys) -> dict[str, Any] | None:

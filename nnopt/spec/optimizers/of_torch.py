@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from nnopt.errors import UsageError
 from nnopt.spec.base import Items, mistake_at
-from nnopt.spec.optimizer_base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
+from nnopt.spec.optimizers.base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
 from nnopt.spec.transfer import PATTERNS
 
 if TYPE_CHECKING:
@@ -368,3 +368,6 @@ class Muon(OptimizerSpec):
             fused=has_fused(parameters),
         )
         return TorchOptimizer(muon, adamw, scales=(1.0, self.adamw_lr / self.lr))
+
+
+MEMBERS: tuple[type[OptimizerSpec], ...] = (AdamW, NAdam, RAdam, Adadelta, Adamax, Adafactor, Lbfgs, Muon)

@@ -1,4 +1,4 @@
-"""Optimizers: one class a kind, each building what changes the weights. Here are the textbook rules."""
+"""The textbook rules, nnopt's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from nnopt.spec.base import Kinds
-from nnopt.spec.optimizer_base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
-from nnopt.spec.torch_optimizers import Adadelta, Adafactor, Adamax, AdamW, Lbfgs, Muon, NAdam, RAdam
-
-__all__ = ["OPTIMIZERS", "OptimizerSpec"]
+from nnopt.spec.optimizers.base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
 
 if TYPE_CHECKING:
     from nnopt.optim.optimizer import Optimizer
@@ -199,24 +195,4 @@ class Adam(OptimizerSpec):
         return optimizer.RuleOptimizer(rule, parameters, self.weight_decay)
 
 
-OPTIMIZERS = Kinds(
-    "optimizer",
-    OptimizerSpec,
-    (
-        Gd,
-        Sgd,
-        Momentum,
-        NormAdaptive,
-        Adagrad,
-        RmsProp,
-        Adam,
-        AdamW,
-        NAdam,
-        RAdam,
-        Adadelta,
-        Adamax,
-        Adafactor,
-        Lbfgs,
-        Muon,
-    ),
-)
+MEMBERS: tuple[type[OptimizerSpec], ...] = (Gd, Sgd, Momentum, NormAdaptive, Adagrad, RmsProp, Adam)
