@@ -60,6 +60,10 @@ class Optimizer(ABC):
         """
         raise UsageError(f"the steps of {type(self).__name__} look at numbers on the host, so none can be recorded")
 
+    def shown(self) -> list[Tensor] | None:
+        """What is to be evaluated and kept in place of the values, laid out as they are; None: the values."""
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on besides values and gradients.

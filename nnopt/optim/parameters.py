@@ -125,13 +125,20 @@ class Parameters(ABC):
         for gradient in self.gradients:
             gradient.clamp_(-limit, limit)
 
-    @torch.no_grad()
-    def penalty(self, l1: float, l2: float) -> Tensor:
-        """λ₁‖w‖₁ + λ₂/2·‖w‖² over the penalised parameters w, 0-dim."""
+    def penalty(self, l1: float, l2: float, values: Sequence[Tensor] | None = None) -> Tensor:
+        """λ₁‖w‖₁ + λ₂/2·‖w‖² over the penalised parameters w, 0-dim.
+
+        With `values`, tensors laid out as `self.values` are, it is taken at them and can be differentiated.
+        """
+        parts = [value.detach() for value in self._penalised_values] if values is None else self.penalised_of(values)
         total = self.values[0].new_zeros(())
-        for value in self._penalised_values:
-            total += l1 * value.abs().sum() + l2 / 2 * value.square().sum()
+        for value in parts:
+            total = total + l1 * value.abs().sum() + l2 / 2 * value.square().sum()
         return total
+
+    @abstractmethod
+    def penalised_of(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """The penalised parameters, of tensors laid out as `self.values` are."""
 
     @torch.no_grad()
     def add_penalty_gradient(self, l1: float, l2: float) -> None:
@@ -195,6 +202,10 @@ class FlatParameters(Parameters):
         self._penalised_values.append(flat[:penalised])
         self._penalised_gradients.append(gradient[:penalised])
 
+    def penalised_of(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """As `Parameters.penalised_of`."""
+        return [value[: len(part)] for value, part in zip(values, self._penalised_values, strict=True)]
+
     def named(self, values: Sequence[Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
         """As `Parameters.named`."""
         tensors = self.values if values is None else values
@@ -232,15 +243,18 @@ class SeparateParameters(Parameters):
             value.grad = gradient
         self.count = sum(value.numel() for value in self.values)
 
-        penalised = [place for place, name in enumerate(self.names) if name in first]
-        self._penalised_values = [self.values[place] for place in penalised]
-        self._penalised_gradients = [self.gradients[place] for place in penalised]
+        self._penalised = [place for place, name in enumerate(self.names) if name in first]
+        self._penalised_values = self.penalised_of(self.values)
+        self._penalised_gradients = self.penalised_of(self.gradients)
         self.penalised = sum(value.numel() for value in self._penalised_values)
+
+    def penalised_of(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """As `Parameters.penalised_of`."""
+        return [values[place] for place in self._penalised]
 
     def named(self, values: Sequence[Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
         """As `Parameters.named`."""
-        tensors = self.values if values is None else values
-        return zip(self.names, (tensor.detach() for tensor in tensors), strict=True)
+        return zip(self.names, [value.detach() for value in self.values] if values is None else values, strict=True)
 
     def lie_in(self, memory: Sequence[Tensor], model: nn.Module) -> None:
         """As `Parameters.lie_in`."""

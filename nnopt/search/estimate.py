@@ -116,7 +116,7 @@ def _piece(run: RunSpec, count: int, size: int) -> RunSpec:
     """A run of `count` updates with one evaluation on either part and one checkpoint."""
     settings = run.settings
     changes = {
-        "optimizer": settings.optimizer.model_copy(update={"lr": still_rate(settings)}),
+        "optimizer": settings.optimizer.at_rate(still_rate(settings)),
         "strategy": settings.strategy.model_copy(update={"early_stopping": None, "batch_size": size}),
         "evaluation": settings.evaluation.model_copy(
             update={"every": Every(steps=count), "at_start": False, "target": None}

@@ -37,6 +37,9 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    # Keys that one may look for here, each with the reason that there is none.
+    refused: ClassVar[Mapping[str, str]] = {}
+
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_nearest_key(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
@@ -184,7 +187,10 @@ def _with_nearest_names(cls: type[Spec], error: ValidationError) -> ValidationEr
             continue
         if _is_unknown_key(item):
             of = f" of {cls.kind_name()}" if issubclass(cls, KindSpec) and cls.kind_name() else ""
-            message = f"unknown key '{location[0]}'{nearest(location[0], fields)}; the keys{of} are {', '.join(fields)}"
+            name = str(location[0])
+            message = f"unknown key '{name}'{nearest(name, fields)}; the keys{of} are {', '.join(fields)}"
+            if name in cls.refused:
+                message = f"{of.removeprefix(' of ')}: {cls.refused[name]}" if of else cls.refused[name]
             kind = "unknown_key"
         details.append(
             InitErrorDetails(

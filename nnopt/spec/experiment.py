@@ -20,7 +20,8 @@ from nnopt.spec.lr_decay import Plateau
 from nnopt.spec.metric_names import Metric, default_metrics, parse_column, parse_metric
 from nnopt.spec.models import MODELS, ModelSpec
 from nnopt.spec.nearest import nearest
-from nnopt.spec.optimizers.base import OptimizerSpec
+from nnopt.spec.optimizer_checks import first_misfit
+from nnopt.spec.optimizers.base import AnyOptimizerSpec
 from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.spec.parallel import PARALLEL, ParallelSpec
 from nnopt.spec.parallel_checks import first_mistake
@@ -53,7 +54,7 @@ class RunSettings(Spec):
     data: Annotated[DataSpec, DATA] = Field(description="the data set and its split")
     model: Annotated[ModelSpec, MODELS] = Field(description="the network")
     loss: Annotated[LossSpec, LOSSES] = Field(description="the objective")
-    optimizer: Annotated[OptimizerSpec, OPTIMIZERS] = Field(description="the update rule and its learning rate")
+    optimizer: Annotated[AnyOptimizerSpec, OPTIMIZERS] = Field(description="the update rule and its learning rate")
     strategy: StrategySpec = Field(StrategySpec(), description="batches, precision, rate decay, ...")
     structure: StructureSpec = Field(StructureSpec(), description="what makes the network smaller")
     parallel: Annotated[ParallelSpec, PARALLEL] | None = Field(None, description="several processes train one run")
@@ -207,19 +208,10 @@ class RunSettings(Spec):
         return self
 
     @model_validator(mode="after")
-    def _optimizer_fits_strategy(self) -> RunSettings:
-        if self.optimizer.needs_full_batch and self.strategy.batch_size != "full":
-            raise mistake_at(
-                ("strategy", "batch_size"),
-                f"optimizer {self.optimizer.kind} follows the gradient of the whole training set: "
-                "write batch_size: full, or take optimizer sgd",
-            )
-        if self.optimizer.evaluations_vary and self.strategy.precision == "fp16":
-            raise mistake_at(
-                ("strategy", "precision"),
-                f"optimizer {self.optimizer.kind} searches along a line, which fp16's loss scaling upsets: "
-                "use bf16 or fp32",
-            )
+    def _optimizer_has_what_it_needs(self) -> RunSettings:
+        mistake = first_misfit(self)
+        if mistake is not None:
+            raise mistake_at(*mistake)
         return self
 
     @model_validator(mode="after")

@@ -32,7 +32,7 @@ def _of_asynchronous(settings: RunSettings) -> Iterator[Mistake]:
         yield (
             ("optimizer", "kind"),
             (
-                f"optimizer {optimizer.kind} searches along a line, which moves under it with parallel {kind}: "
+                f"optimizer {optimizer.kind} {optimizer.extra_passes}, which moves under it with parallel {kind}: "
                 "take one that evaluates once an update, such as sgd or adam"
             ),
         )
@@ -116,7 +116,7 @@ def _of_local_sgd(settings: RunSettings) -> Iterator[Mistake]:
         yield (
             ("optimizer", "kind"),
             (
-                f"optimizer {optimizer.kind} searches along a line, and with parallel local_sgd each process has an "
+                f"optimizer {optimizer.kind} {optimizer.extra_passes}, and with parallel local_sgd each process has an "
                 "objective of its own: take one that evaluates once an update, or parallel ddp"
             ),
         )
@@ -142,7 +142,7 @@ def _of_local_sgd(settings: RunSettings) -> Iterator[Mistake]:
 def _of_fsdp(settings: RunSettings) -> Iterator[Mistake]:
     """What has to see whole tensors, of which no process has one."""
     optimizer, strategy = settings.optimizer, settings.strategy
-    if optimizer.evaluations_vary or not optimizer.flat:
+    if optimizer.evaluations_vary or not optimizer.inner.flat:
         yield (
             ("optimizer", "kind"),
             (

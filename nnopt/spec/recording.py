@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def refusal(settings: RunSettings) -> str | None:
     """Why the updates of a run are not the same steps over and over, or None."""
     optimizer = settings.optimizer
-    if not optimizer.recordable:
+    if not (optimizer.recordable and optimizer.inner.recordable):
         return f"optimizer {optimizer.kind} looks at numbers on the host within a step, which a graph cannot hold"
     reading = next((change.kind for change in settings.data.augment if not change.recordable), None)
     if reading is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -128,6 +128,63 @@ class StochasticAverage(Average):
         """Takes back what `state_dict` gave."""
         super().load_state_dict(state)
         self.count, self.periods = int(state["count"]), int(state["periods"])
+
+
+class ShownByOptimizer(Average):
+    """What the optimizer wants to be evaluated in place of the weights that train (Schedule-Free's average).
+
+    It follows from the weights and the optimizer's state, so that nothing moves on from update to update; batch norm
+    is recalibrated to it. The weights that train are put back bit for bit.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        model: nn.Module,
+        shown: Callable[[], list[Tensor] | None],
+        recalibrate: Callable[[nn.Module], None],
+    ) -> None:
+        super().__init__(parameters, model)
+        self.parameters = parameters
+        self.model = model
+        self.shown = shown
+        self.recalibrate = recalibrate
+
+    def update(self, before: float, step: int, samples: int, seconds: float) -> None:
+        """Nothing moves on."""
+
+    @property
+    def ready(self) -> bool:
+        """From the start on."""
+        return True
+
+    def adopt(self) -> None:
+        """As the base class says."""
+        self._put()
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[None]:
+        """As the base class says."""
+        touched = [*self.parameters.values, *self.model.buffers()]
+        own = [tensor.detach().clone() for tensor in touched]
+        self._put()
+        try:
+            yield
+        finally:
+            _copy(own, touched)
+
+    def _put(self) -> None:
+        shown = self.shown()
+        if shown is not None:
+            _copy(shown, self.parameters.values)
+            self.recalibrate(self.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing changes that the optimizer's state does not hold."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to take back."""
 
 
 def build_average(spec: AverageSpec | None, parameters: Parameters, model: nn.Module, samples: int) -> Average | None:

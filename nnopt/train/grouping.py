@@ -9,7 +9,7 @@ from torch import nn
 
 from nnopt.errors import UsageError
 from nnopt.optim.parameters import Group
-from nnopt.spec.optimizers.base import OptimizerSpec
+from nnopt.spec.optimizers.base import AnyOptimizerSpec
 from nnopt.structure.names import parameters_named
 
 
@@ -29,7 +29,7 @@ class NamedGroup:
         return {"parameters": list(self.patterns), **counts, "lr": self.group.rate, **decay}
 
 
-def named_groups(optimizer: OptimizerSpec, model: nn.Module) -> list[NamedGroup]:
+def named_groups(optimizer: AnyOptimizerSpec, model: nn.Module) -> list[NamedGroup]:
     """The groups of an optimizer, in which frozen parameters count as well: they may train later.
 
     Raises:
@@ -38,7 +38,7 @@ def named_groups(optimizer: OptimizerSpec, model: nn.Module) -> list[NamedGroup]
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     groups: list[NamedGroup] = []
     taken: set[str] = set()
-    for place, spec in enumerate(optimizer.groups):
+    for place, spec in enumerate(optimizer.parameter_groups):
         key = f"optimizer.groups.{place}.parameters"
         names = parameters_named(model, spec.parameters, key) - taken
         if not names:
@@ -49,7 +49,7 @@ def named_groups(optimizer: OptimizerSpec, model: nn.Module) -> list[NamedGroup]
     return groups
 
 
-def named_apart(optimizer: OptimizerSpec, model: nn.Module) -> set[str]:
+def named_apart(optimizer: AnyOptimizerSpec, model: nn.Module) -> set[str]:
     """The parameters that an optimizer treats by a rule of their own.
 
     Raises:

@@ -30,7 +30,7 @@ def train(session: Session) -> str:
     progress, clock = state.progress, state.clock
     agenda, pulse = Agenda(session), Pulse(session)
     session.setup.backward.evaluations = progress.gradient_evaluations
-    lr = settings.optimizer.lr
+    lr = settings.optimizer.peak_lr
 
     session.pace.look(progress.step)
     advance(session, share_used(session))

@@ -264,7 +264,7 @@ def _open_session(run: RunSpec, found: Place, shop: Workshop, setup: Setup, stat
         check_same_teachers(setup, saved.get("teachers", []))
         take_whole_state(state, setup.together, saved["state"], saved.get("replicas", []))
     else:
-        begin_from_source(run, state, shop.runs_dir, shop.cache)
+        begin_from_source(run, setup, state, shop.runs_dir, shop.cache)
     is_shaped, has_layers = setup.settings.structure.changes_network, setup.settings.logging.layers
     tables = Tables(folder, setup.metrics, is_shaped, has_layers, setup.settings.parallel is not None)
     is_begun = saved is not None and team.is_lead  # the others' tables are thrown away

@@ -29,7 +29,7 @@ from nnopt.spec.metric_names import metric_columns
 from nnopt.spec.strategy import GrowingBatch, StrategySpec
 from nnopt.structure.accounts.layers import count_multiply_adds
 from nnopt.structure.distill.asked import Memory
-from nnopt.train.averaging import Average, build_average
+from nnopt.train.averaging import Average, ShownByOptimizer, build_average
 from nnopt.train.clock import Clock
 from nnopt.train.devices import (
     autocast,
@@ -56,6 +56,7 @@ from nnopt.train.parallel.kinds import (
 )
 from nnopt.train.parallel.team import Team
 from nnopt.train.parallel.together import Together
+from nnopt.train.recalibration import recalibrate
 from nnopt.train.scaling import LossScaler
 from nnopt.train.shaping.build import build_shaping
 from nnopt.train.shaping.operation import Bench
@@ -185,9 +186,11 @@ def build(
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)
     optimizer = together.optimizer(settings.optimizer.build(parameters), parameters)
-    average = build_average(settings.strategy.average, parameters, model, len(data.train))
-    state = _first_state(settings.strategy, model, optimizer, clock, average, scaler)
-    backward = build_pass(settings, forward_of(settings, model, together), loss, parameters, context, scaler, together)
+    state = _first_state(settings.strategy, model, optimizer, clock, scaler)
+    state.average = average_of(settings, state, parameters, data, context)
+    backward = build_pass(
+        settings, run.seed, forward_of(settings, model, together), loss, parameters, context, scaler, together
+    )
     setup = Setup(
         settings=settings,
         seed=run.seed,
@@ -214,7 +217,6 @@ def _first_state(
     model: nn.Module,
     optimizer: Optimizer,
     clock: Clock,
-    average: Average | None,
     scaler: LossScaler | None,
 ) -> TrainState:
     stopping = strategy.early_stopping
@@ -223,7 +225,6 @@ def _first_state(
         optimizer=optimizer,
         device=clock.device,
         clock=clock,
-        average=average,
         scaler=scaler,
         plateau=strategy.lr_decay.plateau(),
         stopping=Stopping(stopping) if stopping else None,
@@ -253,10 +254,27 @@ def parameters_of(settings: RunSettings, model: nn.Module, together: Together) -
     """The model's trainable parameters as the spec's optimizer wants them."""
     if settings.strategy.channels_last:
         put_channels_last(model)
-    optimizer = settings.optimizer
+    optimizer = settings.optimizer.inner
     groups = [named.group for named in named_groups(optimizer, model)]
     penalised, apart = settings.loss.penalised(model), named_apart(optimizer, model)
     return together.parameters(optimizer.flat, model, penalised, groups, apart)
+
+
+def average_of(
+    settings: RunSettings,
+    state: TrainState,
+    parameters: Parameters,
+    data: Dataset,
+    context: Callable[[], AbstractContextManager[object]],
+) -> Average | None:
+    """What is evaluated in place of the weights that train; None where that are they themselves."""
+    if not settings.optimizer.inner.shows_others:
+        return build_average(settings.strategy.average, parameters, state.model, len(data.train))
+
+    def take_statistics(model: nn.Module) -> None:
+        recalibrate(model, data.train, settings.evaluation.batch_size, context)
+
+    return ShownByOptimizer(parameters, state.model, lambda: state.optimizer.shown(), take_statistics)
 
 
 def forward_of(settings: RunSettings, model: nn.Module, together: Together) -> nn.Module:
@@ -275,7 +293,7 @@ def _refitter(setup: Setup, state: TrainState) -> Callable[[nn.Module], None]:
         setup.backward.model = forward_of(settings, model, together)
         state.optimizer = together.optimizer(settings.optimizer.build(parameters), parameters)
         before = state.average
-        state.average = build_average(settings.strategy.average, parameters, model, len(setup.data.train))
+        state.average = average_of(settings, state, parameters, setup.data, setup.autocast)
         if state.average is not None and before is not None:
             state.average.go_on_from(before)
 
@@ -284,6 +302,7 @@ def _refitter(setup: Setup, state: TrainState) -> Callable[[nn.Module], None]:
 
 def build_pass(
     settings: RunSettings,
+    seed: int,
     forward: nn.Module,
     loss: Loss,
     parameters: Parameters,
@@ -304,6 +323,8 @@ def build_pass(
         accumulate=settings.strategy.accumulate,
         scaler=scaler,
         objective_needed=settings.optimizer.evaluations_vary,
+        curvature_needed=settings.optimizer.needs_curvature,
+        seed=seed,
         together=together,
     )
 

@@ -13,7 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nnopt.data.feed import Batch
 from nnopt.losses.loss import Loss
+from nnopt.optim.functional import RandomState, answers, random_state
+from nnopt.optim.objective import Objective, Smooth
 from nnopt.optim.parameters import Parameters
+from nnopt.randomness import derive
 from nnopt.stages import stage
 from nnopt.train.parallel.together import Together
 from nnopt.train.scaling import LossScaler
@@ -41,7 +44,7 @@ class Guide(Protocol):
 
 
 @dataclass
-class Pass:
+class Pass(Objective):
     """Computes the objective of the present batch and its gradient, and counts how often.
 
     After a call the gradients lie in `parameters`, unscaled, with the
@@ -60,6 +63,8 @@ class Pass:
     accumulate: int
     scaler: LossScaler | None
     objective_needed: bool  # whether the optimizer looks at the objective's value
+    curvature_needed: bool  # whether it asks for the objective as a function
+    seed: int
     together: Together
 
     guide: Guide | None = None
@@ -70,6 +75,7 @@ class Pass:
     loss: Tensor | None = None
     gradient_norm: Tensor | None = None
     norm_wanted: bool = False
+    drawn_from: RandomState | None = None  # where the default generators were before the last pass
 
     @property
     def network(self) -> nn.Module:
@@ -85,6 +91,8 @@ class Pass:
         """The objective, 0-dim; gradients lie in `parameters` afterwards."""
         assert self.batch is not None
         self.evaluations += 1
+        if self.curvature_needed:
+            self.drawn_from = random_state(self.batch.inputs.device)
         self.parameters.zero_gradients()
         loss = self._whole(self.batch) if self.accumulate == 1 else self._in_parts(self.batch)
         if self.scaler is not None:
@@ -105,6 +113,34 @@ class Pass:
         if self.clip_value is not None:
             self.parameters.clip_value(self.clip_value)
         return objective
+
+    def smooth(self) -> Smooth:
+        """The objective of the present batch as a function, with what dropout drew in the last pass."""
+        batch, network = self.batch, getattr(self.network, "_orig_mod", self.network)  # torch.compile wraps it
+        assert batch is not None
+        state = random_state(batch.inputs.device) if self.drawn_from is None else self.drawn_from
+
+        def drawn_loss(outputs: Tensor, generator: torch.Generator) -> Tensor:
+            return self.loss_function(outputs, self.loss_function.drawn(outputs.detach(), generator))
+
+        return Smooth(
+            outputs=answers(network, self.parameters, batch.inputs, state),
+            loss=lambda outputs: self.loss_function(outputs, batch.targets),
+            penalty=lambda values: self.parameters.penalty(self.l1, self.l2, values),
+            drawn_loss=drawn_loss,
+            network=network,
+            inputs=batch.inputs,
+            count=self.count,
+        )
+
+    def count(self, passes: int) -> None:
+        """Counts passes that were made beside this."""
+        self.evaluations += passes
+
+    def generator(self) -> torch.Generator:
+        """As `Objective.generator`: what is drawn follows from the seed and the passes before, and from no state."""
+        seed = derive(self.seed, "curvature", self.evaluations)
+        return torch.Generator(self.parameters.values[0].device).manual_seed(seed)
 
     def _whole(self, batch: Batch) -> Tensor:
         return self._backward(batch, batch.inputs, batch.targets, 1.0, batch.rows)

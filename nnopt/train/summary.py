@@ -108,7 +108,7 @@ def _transfer(setup: Setup, state: TrainState) -> dict[str, Any]:
         **({"frozen_parameters": count_frozen(model)} if settings.model.freeze else {}),
         **(
             {"groups": [named.record() for named in named_groups(settings.optimizer, model)]}
-            if settings.optimizer.groups
+            if settings.optimizer.parameter_groups
             else {}
         ),
     }

@@ -57,7 +57,7 @@ def build_with_teachers(run: RunSpec, cache: DataCache) -> tuple[Setup, TrainSta
         UsageError: as `build`, `begin_from_source` and `teach`.
     """
     setup, state = build(run.in_one_process, cache)
-    begin_from_source(run, state, runs_folder(None), cache)
+    begin_from_source(run, setup, state, runs_folder(None), cache)
     teach(run, setup, state, runs_folder(None), cache)
     return setup, state
 

@@ -18,7 +18,7 @@ from nnopt.structure.names import check_patterns, is_named, names_above
 from nnopt.train import checkpoint
 from nnopt.train.initial_model import build_model
 from nnopt.train.restoring import read_spec, read_weights
-from nnopt.train.setup import DataCache
+from nnopt.train.setup import DataCache, Setup
 from nnopt.train.sources import Role, check_is_there, find_source, is_planned
 from nnopt.train.state import TrainState
 from nnopt.train.teacher_checks import check_same_fold, same_rows
@@ -87,7 +87,7 @@ def match_weights(source: InitFromSpec, name: str, weights: Mapping[str, Tensor]
     )
 
 
-def begin_from_source(run: RunSpec, state: TrainState, runs_dir: Path, cache: DataCache) -> None:
+def begin_from_source(run: RunSpec, setup: Setup, state: TrainState, runs_dir: Path, cache: DataCache) -> None:
     """Gives a freshly built run the weights that its spec names, and keeps in `state.origin` what was taken.
 
     A run lies below `cache.teachers_in`, else `runs_dir`.
@@ -104,6 +104,9 @@ def begin_from_source(run: RunSpec, state: TrainState, runs_dir: Path, cache: Da
     with torch.no_grad():
         for one in match.taken:
             own[one].copy_(weights[one])
+    # Some optimizers remember where they began.
+    parameters = setup.parameters
+    state.optimizer = setup.together.optimizer(run.settings.optimizer.build(parameters), parameters)
     if state.average is not None:
         state.average.begin_anew()
     state.origin = {
@@ -210,7 +213,7 @@ def _read(source: InitFromSpec, seed: int, runs_dir: Path) -> tuple[dict[str, Te
             found = checkpoint.load(record.folder / checkpoint.FOLDER / checkpoint.BEST)
             weights, step = found["model"], int(found["step"])
         else:
-            if settings.strategy.average is not None:
+            if settings.strategy.average is not None or settings.optimizer.inner.shows_others:
                 raise UsageError(f"{KEY}: the last weights of {record.name} are an average: take its best ones")
             saved, _ = checkpoint.load_latest(record.folder / checkpoint.FOLDER)
             if saved is None:

@@ -23,7 +23,7 @@ def rate_at(session: Session, step: int, samples: int) -> tuple[float, float]:
     setup, state = session.setup, session.state
     before, after = setup.horizon.shares(step, samples, session.now())
     seen = (before, after) if state.shaping is None else state.shaping.rate_shares(before, after)
-    lr = setup.settings.optimizer.lr * setup.settings.strategy.lr_decay.multiplier(*seen)
+    lr = setup.settings.optimizer.peak_lr * setup.settings.strategy.lr_decay.multiplier(*seen)
     return before, lr * state.plateau.multiplier if state.plateau else lr
 
 

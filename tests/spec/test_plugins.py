@@ -234,7 +234,7 @@ def test_an_installed_package_that_cannot_be_imported_is_a_users_error(
         ("somebodys.parts:Nothing", "cannot import somebodys.parts:Nothing (AttributeError: "),
         ("somebodys.nothing:Part", "cannot import somebodys.nothing:Part (ModuleNotFoundError: "),
         ("somebodys.broken:Part", "(ModuleNotFoundError: No module named 'no_such_package_at_all'); is it on the"),
-        ("somebodys.parts:NoSpec", "is no optimizer: it should be a subclass of nnopt.spec.optimizers.base.Optimiz"),
+        ("somebodys.parts:NoSpec", "is no optimizer: it should be a subclass of nnopt.spec.optimizers.base.AnyOpti"),
         ("somebodys.parts:not_a_class", "somebodys.parts:not_a_class is no optimizer"),
         ("somebodys.parts:Twice", "somebodys.parts:Twice is no optimizer"),
         ("somebodys.parts:NotWhole", "somebodys.parts:NotWhole is not whole: it does not define build"),

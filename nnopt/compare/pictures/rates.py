@@ -15,7 +15,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 def learning_rates(settings: RunSettings, points: int = POINTS) -> list[float]:
     """The learning rate at `points` updates spread evenly over the budget (a plateau's falls are not known yet)."""
     decay = settings.strategy.lr_decay
-    return [settings.optimizer.lr * decay.multiplier(index / points, (index + 1) / points) for index in range(points)]
+    peak = settings.optimizer.peak_lr
+    return [peak * decay.multiplier(index / points, (index + 1) / points) for index in range(points)]
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nnopt.compare.search.trial import Trial
 
-RATE = "optimizer.lr"
+RATES = ("optimizer.lr", "optimizer.base.lr")  # the second of an optimizer that wraps another
 WITHIN = 0.01  # of the best value
 BINS_A_DECADE = 4
 FEWEST = 3  # different rates

@@ -16,7 +16,7 @@ from nnopt.compare.search.edges import Edge, ends_of_choices, find_edges
 from nnopt.compare.search.expected import ExpectedBest, expected_best
 from nnopt.compare.search.front import front_of
 from nnopt.compare.search.importance import Importance, importance
-from nnopt.compare.search.sensitivity import RATE, Sensitivity, sensitivity
+from nnopt.compare.search.sensitivity import RATES, Sensitivity, sensitivity
 from nnopt.compare.search.trial import Trial
 from nnopt.compare.search.trials import trials_of
 from nnopt.compare.statistics import student
@@ -202,7 +202,7 @@ def _of_variant(
     tried_again = {trial.again for trial in trials}
     counted = [trial for trial in trials if trial.is_finished and trial.number not in tried_again]
     trained = [trial for trial in counted if trial.status != "over"]
-    has_rates = isinstance(space.get(RATE), NumberDomain)
+    rate = next((key for key in RATES if isinstance(space.get(key), NumberDomain)), None)
     return VariantSearch(
         variant=name,
         planned=searched.trials,
@@ -213,7 +213,7 @@ def _of_variant(
         counts=dict(counts),
         diverged=Share(counts["diverged"], ended, success_rate(counts["diverged"], ended)),
         edges=edges,
-        sensitivity=sensitivity(trials, RATE, len(space) == 1, file.higher_is_better) if has_rates else None,
+        sensitivity=sensitivity(trials, rate, len(space) == 1, file.higher_is_better) if rate else None,
         expected_best=expected_best(
             [trial.value for trial in trained],
             math.fsum(trial.train_seconds for trial in trained),

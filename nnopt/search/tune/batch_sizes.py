@@ -161,7 +161,7 @@ class _Search:
 
 def unsuited(settings: RunSettings) -> str | None:
     """Why there is no batch to choose for these settings, or None."""
-    if settings.optimizer.needs_full_batch:
+    if settings.optimizer.inner.needs_full_batch:
         return (
             f"optimizer {settings.optimizer.kind} follows the gradient of the whole training set: "
             "there is no batch to choose"

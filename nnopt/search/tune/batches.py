@@ -84,7 +84,7 @@ def tune_batch_size(
 
 def _work(settings: RunSettings) -> RunSettings:
     """The settings with all that does not change how long an update of some size takes made equal."""
-    optimizer = settings.optimizer.model_copy(update={"lr": still_rate(settings)})
+    optimizer = settings.optimizer.at_rate(still_rate(settings))
     strategy = settings.strategy.model_copy(
         update={"batch_size": 1, "lr_decay": Constant(kind="constant"), "early_stopping": None}
     )

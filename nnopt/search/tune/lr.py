@@ -66,7 +66,8 @@ def _tested(
     full = None
     if tests and settings.strategy.batch_size == "full":
         full = len(cache.get(settings, find_device(settings.device), first.seed).train)
-    return Suggestion(first.variant, settings.optimizer.lr, rates, tuple(tests), reason, full)
+    key = ".".join(("optimizer", *(settings.optimizer.lr_key or ())))
+    return Suggestion(first.variant, key, settings.optimizer.peak_lr, rates, tuple(tests), reason, full)
 
 
 def lr_columns(found: Sequence[Suggestion]) -> list[TextColumn]:
@@ -77,7 +78,7 @@ def lr_columns(found: Sequence[Suggestion]) -> list[TextColumn]:
 
     return [
         TextColumn("variant", tuple(one.variant for one in found)),
-        TextColumn("spec has", tuple(f"{one.lr:g}" for one in found)),
+        TextColumn("spec has", tuple(f"{one.lr:g}" if one.key != "optimizer" else ABSENT for one in found)),
         TextColumn("begin with", texts(lambda one: one.steepest)),
         TextColumn("too high from", texts(lambda one: one.too_high)),
         TextColumn(
@@ -90,7 +91,7 @@ def lr_columns(found: Sequence[Suggestion]) -> list[TextColumn]:
 def spec_lines(found: Sequence[Suggestion]) -> list[str]:
     """What to write into the spec so that `nnopt sweep` searches the ranges."""
     lines = [
-        f"  {one.variant}: {{search: {{space: {{optimizer.lr: {{log: [{one.search[0]:g}, {one.search[1]:g}]}}}}}}}}"
+        f"  {one.variant}: {{search: {{space: {{{one.key}: {{log: [{one.search[0]:g}, {one.search[1]:g}]}}}}}}}}"
         for one in found
         if one.search is not None
     ]
@@ -111,7 +112,7 @@ def lr_json(found: Sequence[Suggestion]) -> dict[str, Any]:
         "variants": [
             {
                 "variant": one.variant,
-                "lr": one.lr,
+                "lr": None if one.key == "optimizer" else one.lr,
                 "begin_with": _over_seeds(one.steepest),
                 "too_high_from": _over_seeds(one.too_high),
                 "search": None if one.search is None else list(one.search),

@@ -51,6 +51,7 @@ class Suggestion:
     """A variant's tests over its seeds. `left_out` says why there are none."""
 
     variant: str
+    key: str  # where the spec has its rate
     lr: float  # what the spec has
     rates: Range
     tests: tuple[RangeTest, ...]

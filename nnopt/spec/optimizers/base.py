@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -41,13 +41,11 @@ def is_plain(sgd: Keys) -> bool:
     return not sgd["momentum"]
 
 
-class OptimizerSpec(KindSpec, ABC):
-    """An optimizer and its highest learning rate."""
+SEARCHES = "searches along a line"
 
-    lr: float = Field(gt=0, description="learning rate η, multiplied by strategy.lr_decay")
-    groups: Items[ParameterGroupSpec] = Field(
-        (), description="parameters with rates and weight decay of their own: {parameters, lr, weight_decay}"
-    )
+
+class AnyOptimizerSpec(KindSpec, ABC):
+    """What changes the weights, with a learning rate or without."""
 
     # Whether it works on parameters laid out in one flat tensor (FlatParameters) or needs them apart.
     flat: ClassVar[bool] = True
@@ -57,10 +55,49 @@ class OptimizerSpec(KindSpec, ABC):
     needs_full_batch: ClassVar[bool] = False
     # Whether a step may take more than one forward and backward pass.
     evaluations_vary: ClassVar[bool] = False
+    # What those passes are for.
+    extra_passes: ClassVar[str] = SEARCHES
+    # Whether it asks for `Objective.smooth`: second derivatives, or what the network is made of.
+    needs_curvature: ClassVar[bool] = False
+    # Whether its steps follow from curvature alone, at a length that is searched for: gradients are not to be changed
+    # on the way to it.
+    is_second_order: ClassVar[bool] = False
+    # Whether what is evaluated is not the weights that train but `Optimizer.shown`.
+    shows_others: ClassVar[bool] = False
     # Whether a step reads no number on the host, so that it can be recorded once and replayed (strategy.graph).
     recordable: ClassVar[bool] = True
+    # The losses that it can work with; None: all.
+    losses: ClassVar[tuple[str, ...] | None] = None
     # The optimizers that it can imitate step for step, directly: see nnopt.spec.optimizers.contained.
     contains: ClassVar[tuple[SpecialCase, ...]] = ()
+    # The year of its paper.
+    year: ClassVar[int | None] = None
+    # Problems of nnopt.bench.conformance that it cannot solve, each with the reason.
+    cannot: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate, which strategy.lr_decay multiplies; 1 for one that has none."""
+        return 1.0
+
+    @property
+    def lr_key(self) -> tuple[str, ...] | None:
+        """Where its learning rate stands below `optimizer`; None for one that has none."""
+        return None
+
+    @property
+    def parameter_groups(self) -> tuple[ParameterGroupSpec, ...]:
+        """Parameters with rates and weight decay of their own."""
+        return ()
+
+    @property
+    def inner(self) -> AnyOptimizerSpec:
+        """What lies on the parameters: itself, or of one that wraps another the other."""
+        return self
+
+    def at_rate(self, lr: float) -> Self:
+        """The same with another highest learning rate, where it has one."""
+        return self
 
     @abstractmethod
     def build(self, parameters: Parameters) -> Optimizer:
@@ -69,3 +106,45 @@ class OptimizerSpec(KindSpec, ABC):
         RuleOptimizer heeds the groups of `parameters` by itself, an optimizer of torch.optim where it is built on
         `parameters.for_torch()`.
         """
+
+
+GROUPS_DESCRIPTION = "parameters with rates and weight decay of their own: {parameters, lr, weight_decay}"
+
+
+class OptimizerSpec(AnyOptimizerSpec):
+    """An optimizer and its highest learning rate."""
+
+    lr: float = Field(gt=0, description="learning rate η, multiplied by strategy.lr_decay")
+    groups: Items[ParameterGroupSpec] = Field((), description=GROUPS_DESCRIPTION)
+
+    @property
+    def peak_lr(self) -> float:
+        """As the base class says."""
+        return self.lr
+
+    @property
+    def lr_key(self) -> tuple[str, ...] | None:
+        """As the base class says."""
+        return ("lr",)
+
+    @property
+    def parameter_groups(self) -> tuple[ParameterGroupSpec, ...]:
+        """As the base class says."""
+        return self.groups
+
+    def at_rate(self, lr: float) -> Self:
+        """As the base class says."""
+        return self.model_copy(update={"lr": lr})
+
+
+class SelfTuningSpec(AnyOptimizerSpec):
+    """An optimizer that finds its own learning rate; strategy.lr_decay multiplies it from 1 on."""
+
+    groups: Items[ParameterGroupSpec] = Field((), description=GROUPS_DESCRIPTION)
+
+    refused: ClassVar[Mapping[str, str]] = {"lr": "it finds its learning rate itself: leave lr out"}
+
+    @property
+    def parameter_groups(self) -> tuple[ParameterGroupSpec, ...]:
+        """As the base class says."""
+        return self.groups

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnopt.spec.optimizers.base import DROWNING_EPS, Keys, OptimizerSpec
+from nnopt.spec.optimizers.base import DROWNING_EPS, AnyOptimizerSpec, Keys
 from nnopt.spec.optimizers.union import OPTIMIZERS
 
 
@@ -27,7 +27,7 @@ def imitation(kind: str, other: Keys) -> dict[str, Any] | None:
     while waiting and kind not in found:
         inner = waiting.pop(0)
         for name, part in known.items():
-            assert issubclass(part, OptimizerSpec)
+            assert issubclass(part, AnyOptimizerSpec)
             for case in part.contains:
                 if case.kind == inner and name not in found and case.where(found[inner]):
                     found[name] = with_defaults({**case.keys(found[inner]), "kind": name})

@@ -58,7 +58,7 @@ class Course:
         """The share of the budget used, and the learning rate of the next update."""
         settings = self.setup.settings
         before, after = self.setup.horizon.shares(self.step, self.samples, self.seconds)
-        lr = settings.optimizer.lr * settings.strategy.lr_decay.multiplier(before, after)
+        lr = settings.optimizer.peak_lr * settings.strategy.lr_decay.multiplier(before, after)
         return before, lr * self._start.factor
 
     def place(self) -> Position:

@@ -99,9 +99,9 @@ class LocalParts(SeparateParameters):
         """As `Parameters.gradient_norm`, of the whole gradient."""
         return self.team.total(total_norm(self.gradients).square()).sqrt()
 
-    def penalty(self, l1: float, l2: float) -> Tensor:
+    def penalty(self, l1: float, l2: float, values: Sequence[Tensor] | None = None) -> Tensor:
         """As `Parameters.penalty`, of the whole parameters."""
-        return self.team.total(super().penalty(l1, l2))
+        return self.team.total(super().penalty(l1, l2, values))
 
     def whole(self, tensor: Tensor, place: int) -> Tensor:
         """The whole of which `tensor` is this process's part, cut as the parameter at `place` is."""

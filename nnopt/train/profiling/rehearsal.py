@@ -194,7 +194,7 @@ def _begin(run: RunSpec, folder: Path, scratch: Path, shop: Workshop, threads: i
     if saved is not None:
         take_whole_state(state, setup.together, saved["state"], saved.get("replicas", []))
     else:
-        begin_from_source(run, state, shop.runs_dir, shop.cache)
+        begin_from_source(run, setup, state, shop.runs_dir, shop.cache)
     tables = Tables(scratch, setup.metrics, setup.settings.structure.changes_network)
     tables.begin(None)
     session = Session(

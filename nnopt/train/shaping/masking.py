@@ -128,7 +128,7 @@ class Masking(Removal):
         set_to_zero(values, self.kept)
         if state.average is not None:
             set_to_zero(state.average.values[: len(values)], self.kept)  # buffers come after them
-        if self.bench.settings.optimizer.flat:
+        if self.bench.settings.optimizer.inner.flat:
             # Moments of groups of one size are not told apart: theirs fade away.
             sizes = [value.shape for value in values]
             bits = {size: kept for size, kept in zip(sizes, self.kept, strict=True) if sizes.count(size) == 1}
