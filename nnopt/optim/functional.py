@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 
 from nnopt.optim.parameters import Parameters
@@ -31,13 +33,20 @@ def answers(
 
     Every call draws random numbers (dropout) from `state` on and leaves the default generators where they were. Layers
     that keep averages of their batches (batch norm) use the batch's own and note nothing, so that no call changes the
-    network. It is computed in the type of the values, whatever autocast says.
+    network. It is computed in the type of the values, whatever autocast says, by kernels that can be differentiated
+    twice.
     """
+    recurrent = any(isinstance(one, nn.RNNBase) for one in network.modules())
     keeping = [one for one in network.modules() if isinstance(one, _NormBase) and one.track_running_stats]
 
     def outputs(values: Sequence[Tensor]) -> Tensor:
         device = inputs.device
-        with torch.autocast(device.type, enabled=False), _drawing_from(state, device), _noting_nothing(keeping):
+        with (
+            torch.autocast(device.type, enabled=False),
+            _drawing_from(state, device),
+            _noting_nothing(keeping),
+            _twice_differentiable(recurrent),
+        ):
             given: Tensor = functional_call(network, dict(parameters.named(values)), (inputs,))
         return given
 
@@ -53,6 +62,21 @@ def _drawing_from(state: RandomState, device: torch.device) -> Iterator[None]:
         if library is not None:
             library.set_rng_state(there, device)
         yield
+
+
+@contextmanager
+def _twice_differentiable(recurrent: bool) -> Iterator[None]:
+    """Without the fused kernels that have no second derivative: of attention, and of recurrent layers."""
+    libraries: tuple[Any, ...] = (torch.backends.mkldnn, torch.backends.cudnn) if recurrent else ()
+    before = [library.enabled for library in libraries]
+    for library in libraries:
+        library.enabled = False
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for library, enabled in zip(libraries, before, strict=True):
+            library.enabled = enabled
 
 
 @contextmanager
