@@ -38,7 +38,7 @@ def judge(session: Session, lr: float) -> None:
             progress.target = row
         if state.plateau:
             state.plateau.update(_number(row, setup.settings.strategy.lr_decay.metric))  # type: ignore[attr-defined]
-        if state.stopping and _trains_to_the_end(state):
+        if state.stopping and trains_to_the_end(state):
             state.stopping.update(_number(row, state.stopping.spec.metric))
         session.tables.add_row(row)
         progress.last_row = row
@@ -47,7 +47,7 @@ def judge(session: Session, lr: float) -> None:
         session.tracking.row(row)
 
 
-def _trains_to_the_end(state: TrainState) -> bool:
+def trains_to_the_end(state: TrainState) -> bool:
     """Whether the network that was evaluated is the one that trains, and the last that does."""
     return state.shaping is None or (state.shaping.is_final and not state.shaping.is_past_training)
 

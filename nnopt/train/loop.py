@@ -6,7 +6,7 @@ import math
 import time
 
 from nnopt.train.horizon import Period
-from nnopt.train.judging import judge
+from nnopt.train.judging import judge, trains_to_the_end
 from nnopt.train.listener import Moment
 from nnopt.train.session import Session, ask_cut, flush, save_state
 from nnopt.train.shaping.advance import advance
@@ -39,7 +39,7 @@ def train(session: Session) -> str:
         judge(session, lr)
     clock.switch("train")
     judged = None
-    while not (agenda.is_over(session.now()) or (state.stopping and state.stopping.reached)):
+    while not (agenda.is_over(session.now()) or reason_to_stop(session) is not None):
         if progress.last_row is not judged:
             judged = progress.last_row
             ask_cut(session)
@@ -73,7 +73,17 @@ def train(session: Session) -> str:
         agenda.keep()
     elif agenda.kept_step != progress.step:
         agenda.keep()
-    return state.stopping.reason if state.stopping and state.stopping.reached else BUDGET_USED
+    return reason_to_stop(session) or BUDGET_USED
+
+
+def reason_to_stop(session: Session) -> str | None:
+    """Why a run ends before its budget is used up, in words; None while it does not."""
+    state, target = session.state, session.setup.settings.evaluation.target
+    if state.stopping and state.stopping.reached:
+        return state.stopping.reason
+    if target is not None and target.stop and state.progress.target is not None and trains_to_the_end(state):
+        return f"stopped at the target: {target.metric} {target.value:g}"
+    return None
 
 
 class Agenda:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import Ended
+from chosen import chosen, kind_of, wants_whole_batches
 from running import StopAfter, assert_same_bits, fit, fit_one, prepare, rows_of, state_of, weights_of
 from torch import Tensor
 
@@ -69,11 +70,11 @@ RATES = {"gd": 0.5, "sgd": 0.1, "momentum": 0.3, "norm_adaptive": 0.3, "adadelta
 OPTIONS: dict[str, dict[str, Any]] = {"sgd": {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}}
 
 
-@pytest.mark.parametrize("kind", sorted(OPTIMIZERS.named()))
+@pytest.mark.parametrize("kind", sorted(kind for kind in OPTIMIZERS.named() if not kind_of(kind).is_second_order))
 def test_removed_weights_stay_0_with_every_optimizer(tmp_path: Path, kind: str) -> None:
-    full = kind in ("gd", "lbfgs")
+    full = wants_whole_batches(kind)
     changes = {
-        "optimizer": {"kind": kind, "lr": RATES.get(kind, 0.01), **OPTIONS.get(kind, {})},
+        "optimizer": chosen(kind, RATES.get(kind, 0.01), **OPTIONS.get(kind, {})),
         "strategy": {"batch_size": "full" if full else 64},
         "budget": {"steps": 10},
         **pruned(schedule={"kind": "iterative", "times": 2, "start": 0.4, "end": 0.6}),

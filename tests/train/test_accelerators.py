@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from chosen import chosen
 from running import assert_equal, fit, fit_one, open_session, prepare, weights_of
 from torch import nn
 
@@ -278,7 +279,7 @@ def test_ways_to_train_on_cuda(tmp_path: Path, precision: str, way: dict[str, bo
 @pytest.mark.skipif(not torch.backends.mps.is_available(), reason="no Apple GPU here")
 @pytest.mark.parametrize("kind", sorted(set(OPTIMIZERS.named()) - {"gd"}))
 def test_optimizers_on_mps(tmp_path: Path, kind: str) -> None:
-    record = fit_one(tmp_path, CNN | {"device": "mps", "optimizer": {"kind": kind, "lr": 0.01}})
+    record = fit_one(tmp_path, CNN | {"device": "mps", "optimizer": chosen(kind)})
     assert record.summary["device"] == "mps"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from chosen import chosen
 from running import STEPS_AN_EPOCH, assert_equal, fit, fit_one, open_session, rows_of
 
 from nnopt.errors import SpecError, UsageError
@@ -29,6 +30,7 @@ TORCHS = {
     "radam": {"optimizer": {"lr": 0.01, "beta2": 0.9}},
     "adadelta": {"optimizer": {"lr": 5.0}},
     "adamax": {"optimizer": {"lr": 0.01}},
+    "lookahead": {"optimizer": {"base": {"kind": "adam", "lr": 0.01}, "every": 3}},
 }
 BUSY: dict[str, Any] = {
     "model": {"kind": "mlp", "hidden": [12], "dropout": 0.2, "norm": "batch"},
@@ -39,7 +41,7 @@ BUSY: dict[str, Any] = {
 
 
 def merged(kind: str, changes: dict[str, Any], busy: dict[str, Any] = BUSY) -> dict[str, Any]:
-    optimizer = {"kind": kind, "lr": 0.1, **changes.get("optimizer", {})}
+    optimizer = {**chosen(kind, 0.1), **changes.get("optimizer", {})}
     return {**busy, "optimizer": optimizer, "strategy": {**busy["strategy"], **changes.get("strategy", {})}}
 
 
@@ -75,7 +77,7 @@ def assert_same_run(a: Session, b: Session) -> None:
 def test_every_optimizer_is_tried_or_refused() -> None:
     refused = {kind for kind, spec in OPTIMIZERS.named().items() if not spec.recordable}  # type: ignore[attr-defined]
     assert {*OWN, *TORCHS, *refused} == set(OPTIMIZERS.named())
-    assert refused == {"adafactor", "lbfgs", "muon"}
+    assert refused == {"adafactor", "lbfgs", "muon", "sam"}
 
 
 @pytest.mark.parametrize("kind", [*OWN, *TORCHS])

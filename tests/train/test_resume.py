@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from chosen import chosen, wants_whole_batches
 from running import (
     DIGITS,
     STEPS_AN_EPOCH,
@@ -50,9 +51,9 @@ def stopped_and_gone_on(folder: Path, changes: dict[str, Any], rows: int) -> Pat
 
 @pytest.mark.parametrize("kind", sorted(OPTIMIZERS.named()))
 def test_every_optimizer_goes_on_as_if_it_had_not_stopped(tmp_path: Path, kind: str) -> None:
-    full = kind in ("gd", "lbfgs")
+    full = wants_whole_batches(kind)
     changes = {
-        "optimizer": {"kind": kind, "lr": RATES.get(kind, 0.01), **OPTIONS.get(kind, {})},
+        "optimizer": chosen(kind, RATES.get(kind, 0.01), **OPTIONS.get(kind, {})),
         "strategy": {"batch_size": "full" if full else 64},
         "budget": {"steps": 7} if full else {"steps": 30},
         "evaluation": {"every": {"steps": 1 if full else 6}},

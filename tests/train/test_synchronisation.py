@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from chosen import chosen
 from running import open_session
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -94,7 +95,7 @@ def test_the_counter_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", OPTIMIZERS.named())
 def test_optimizers_wait_for_nothing(tmp_path: Path, kind: str) -> None:
     strategy = {"batch_size": "full"} if kind == "gd" else {}
-    found = waits(tmp_path, {"optimizer": {"kind": kind, "lr": 0.01}, "strategy": strategy})
+    found = waits(tmp_path, {"optimizer": chosen(kind), "strategy": strategy})
     assert bool(found) == (kind in WAITING), found
 
 

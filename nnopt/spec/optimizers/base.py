@@ -55,8 +55,8 @@ class AnyOptimizerSpec(KindSpec, ABC):
     needs_full_batch: ClassVar[bool] = False
     # Whether a step may take more than one forward and backward pass.
     evaluations_vary: ClassVar[bool] = False
-    # What those passes are for.
-    extra_passes: ClassVar[str] = SEARCHES
+    # What it does with them, in words; SEARCHES where they decide how long a step is.
+    extra_passes: ClassVar[str] = "evaluates more than once a step"
     # Whether it asks for `Objective.smooth`: second derivatives, or what the network is made of.
     needs_curvature: ClassVar[bool] = False
     # Whether its steps follow from curvature alone, at a length that is searched for: gradients are not to be changed
@@ -66,6 +66,8 @@ class AnyOptimizerSpec(KindSpec, ABC):
     shows_others: ClassVar[bool] = False
     # Whether a step reads no number on the host, so that it can be recorded once and replayed (strategy.graph).
     recordable: ClassVar[bool] = True
+    # Whether it draws targets from what the model says is probable, which the loss must say: Loss.drawn.
+    draws_targets: ClassVar[bool] = False
     # The losses that it can work with; None: all.
     losses: ClassVar[tuple[str, ...] | None] = None
     # The optimizers that it can imitate step for step, directly: see nnopt.spec.optimizers.contained.

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from nnopt.errors import UsageError
 from nnopt.spec.base import Items, mistake_at
-from nnopt.spec.optimizers.base import DROWNING_EPS, OptimizerSpec, SpecialCase, is_plain
+from nnopt.spec.optimizers.base import DROWNING_EPS, SEARCHES, OptimizerSpec, SpecialCase, is_plain
 from nnopt.spec.transfer import PATTERNS
 
 if TYPE_CHECKING:
@@ -266,6 +266,7 @@ class Lbfgs(OptimizerSpec):
 
     recordable: ClassVar[bool] = False
     evaluations_vary: ClassVar[bool] = True
+    extra_passes: ClassVar[str] = SEARCHES
     formula: ClassVar[str] = "θ ← θ − ηHg, H the inverse curvature seen in the last history_size iterations"
     source: ClassVar[str] = "Liu & Nocedal 1989, Mathematical Programming 45:503–528; torch.optim.LBFGS"
 
