@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas
 import pytest
 from command_line import Ended
-from smoke import CONFIGS, missing_data, smoke_command, trained_before
+from smoke import CONFIGS, missing_data, smoke_command, spec_files, trained_before
 
 from nnopt.spec.loading import load
 
@@ -24,10 +24,7 @@ SLOW = {
 
 @pytest.mark.parametrize(
     "config",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
-        for path in sorted(CONFIGS.rglob("*.yaml"))
-    ],
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else []) for path in spec_files()],
 )
 def test_a_config_trains(config: Path, cli: Callable[..., Ended], runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CONFIGS.parent)  # paths of small files beside the configs are relative to it

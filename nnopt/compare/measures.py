@@ -6,6 +6,7 @@
 | `best_<column>` | its best value |
 | `test_<metric>`, `test_best_<metric>` | on test data, with the last or with the best weights |
 | `train_seconds`, `samples_per_second`, `memory_peak_bytes`, `energy_joules` | of the whole run |
+| `penalised_seconds` | training seconds up to the run's own target; missed, more: `_penalised_seconds` |
 | `updates_per_second`, `staleness_mean`, `staleness_max`, `drift` | of all updates: docs/asynchronous.md |
 | `parameters`, `nonzero_parameters`, `network_bytes`, `multiply_adds` | of the network that came out |
 | `latency_seconds`, `latency_p95_seconds` | of its answer to one sample |
@@ -142,4 +143,24 @@ def _reader_of_tests(weights: str, metric: str) -> Callable[[RunRecord], float |
 def _of_the_run(record: RunRecord, name: str) -> float | None:
     if name == "train_seconds":
         return finite((record.summary.get("seconds") or {}).get("train"))
+    if name == "penalised_seconds":
+        return _penalised_seconds(record)
     return finite(record.summary.get(name))
+
+
+def _penalised_seconds(record: RunRecord) -> float | None:
+    """Seconds up to the run's own target; where it was not reached all its seconds times 1 + shortfall.
+
+    The shortfall is |best value - target| / |target|, so that of runs that missed it the nearer one is the better, and
+    each of them is worse than a run that reached it as the budget ended. None for a run without a target.
+    """
+    target = record.summary.get("target")
+    if target is None:
+        return None
+    if target["reached"]:
+        return finite(target["seconds"])
+    spent = finite((record.summary.get("seconds") or {}).get("train"))
+    best, wanted = _best(record, target["metric"]), float(target["value"])
+    if spent is None or best is None:
+        return None
+    return spent * (1.0 + abs(best - wanted) / max(abs(wanted), 1e-12))

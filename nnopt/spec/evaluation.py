@@ -13,6 +13,7 @@ class Target(Spec):
 
     metric: str = Field(description="column of metrics.csv, such as val_accuracy")
     value: float = Field(description="value to reach: from below where more is better, else from above")
+    stop: bool = Field(False, description="end the run at the evaluation that sees it reached")
 
 
 class EvaluationSpec(Spec):

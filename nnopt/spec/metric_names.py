@@ -44,7 +44,10 @@ OF_THE_NETWORK = (
 )
 # What came of processes that update at once: also columns of metrics.csv, where a run has several.
 TRAFFIC = ("updates_per_second", "staleness_mean", "staleness_max", "drift")
-OF_THE_RUN = ("train_seconds", "samples_per_second", "memory_peak_bytes", "energy_joules", *TRAFFIC, *OF_THE_NETWORK)
+OF_THE_RUN = (
+    *("train_seconds", "penalised_seconds", "samples_per_second", "memory_peak_bytes", "energy_joules"),
+    *(*TRAFFIC, *OF_THE_NETWORK),
+)
 
 _TOP = re.compile(r"top([1-9]\d{0,5})_accuracy")
 _RATE = re.compile(rf"({'|'.join(RATES)})_(?:({'|'.join(AVERAGES)})|class_(0|[1-9]\d{{0,5}}))")

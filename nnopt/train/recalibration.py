@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nnopt.data.dataset import Samples
 
-SAMPLES = 10_000  # of the training data that are looked at, at most
+SAMPLES = 2_000  # of the training data that are looked at, at most: every evaluation pays for them
 
 
 def recalibrate(

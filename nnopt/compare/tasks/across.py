@@ -118,11 +118,12 @@ def across_tasks(
     tested = friedman(ranks)
     intervals = mean_rank_intervals(ranks)
     scored = scores(tasks, variants)
-    speedups = tuple(_speedup(name, baseline, tasks, found) for name in medians if name != baseline)
+    names = tuple(task.name for task in tasks)
+    speedups = tuple(speedup(name, baseline, names, found) for name in medians if name != baseline)
     if baseline != baseline_variant:
         left_out = [*left_out, f"{baseline_variant} does not take part in every task: {baseline} is the baseline here."]
     return AcrossTasks(
-        tasks=tuple(task.name for task in tasks),
+        tasks=names,
         variants=variants,
         baseline=baseline,
         axis=axis if has_times else None,
@@ -215,13 +216,14 @@ def _interquartile_means(scored: Scores) -> dict[str, tuple[float, Interval | No
     }
 
 
-def _speedup(variant: str, baseline: str, tasks: Sequence[Task], found: Medians) -> Speedup:
+def speedup(variant: str, baseline: str, tasks: Sequence[str], found: Medians) -> Speedup:
+    """How much sooner a variant gets to the targets of `tasks` than the baseline, over those where both do."""
     both: list[tuple[AxisTime, AxisTime]] = []
     reasons: dict[str, list[str]] = {}
     for task, one, other in zip(tasks, found[variant], found[baseline], strict=True):
         reason = _no_ratio(variant, one, baseline, other)
         if reason or one is None or other is None:
-            reasons.setdefault(reason or "no time", []).append(task.name)
+            reasons.setdefault(reason or "no time", []).append(task)
         else:
             both.append((one, other))
     left_out = [f"{listed(names)} ({reason})" for reason, names in reasons.items()]

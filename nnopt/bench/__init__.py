@@ -1,0 +1,1 @@
+"""What optimizers cost, can do and are worth beside each other, measured."""
