@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nnopt.cli.bench import bench
 from nnopt.cli.check import check
 from nnopt.cli.common import Debug
 from nnopt.cli.compare import compare
@@ -17,6 +18,7 @@ from nnopt.cli.export import export
 from nnopt.cli.import_runs import import_runs
 from nnopt.cli.init import init
 from nnopt.cli.list import list_runs
+from nnopt.cli.new import new
 from nnopt.cli.parts import parts
 from nnopt.cli.predict import predict
 from nnopt.cli.sample import sample
@@ -55,10 +57,12 @@ def common(
 
 
 app.command("init")(init)
+app.command("new")(new)
 app.command("check")(check)
 app.command("train")(train)
 app.add_typer(tune, name="tune")
 app.command("sweep")(sweep)
+app.command("bench")(bench)
 app.command("compare")(compare)
 app.command("list")(list_runs)
 app.command("show")(show)

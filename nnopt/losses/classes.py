@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from nnopt.losses.components import weighted_cross_entropy
-from nnopt.losses.loss import Loss, sigmoid_together, softmax_together, wide
+from nnopt.losses.loss import Loss, no_targets_drawn, sigmoid_together, softmax_together, wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,10 @@ class CrossEntropy(Loss):
     @override
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         outputs = wide(outputs)
+        if outputs.dim() > 2:
+            outputs, targets = outputs.flatten(0, -2), targets.flatten(0, outputs.dim() - 2)
         if targets.is_floating_point():
             targets = targets.to(outputs.dtype)
-        elif outputs.dim() > 2:
-            outputs, targets = outputs.flatten(0, -2), targets.flatten()
         if self.class_weights is None:
             return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         weights = self.class_weights.to(outputs.dtype)
@@ -44,6 +44,18 @@ class CrossEntropy(Loss):
     @override
     def together(self, outputs: Sequence[Tensor]) -> Tensor:
         return softmax_together(outputs)
+
+    @override
+    def drawn(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        if self.class_weights is not None:
+            raise no_targets_drawn("loss cross_entropy with class_weights")
+        chances = self.probabilities(outputs)
+        classes = torch.multinomial(chances.flatten(0, -2), 1, generator=generator).reshape(outputs.shape[:-1])
+        if not self.label_smoothing:
+            return classes
+        # Shares that smoothing turns into all for one class: p is the softmax, whatever the targets are smoothed to.
+        shares = F.one_hot(classes, outputs.shape[-1]).to(chances.dtype)
+        return (shares - self.label_smoothing / outputs.shape[-1]) / (1 - self.label_smoothing)
 
     @property
     def plain(self) -> bool:
@@ -78,3 +90,9 @@ class TwoClassCrossEntropy(Loss):
     @override
     def together(self, outputs: Sequence[Tensor]) -> Tensor:
         return sigmoid_together(outputs)
+
+    @override
+    def drawn(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        if self.weights is not None:
+            raise no_targets_drawn("loss bce with class_weights")
+        return torch.bernoulli(torch.sigmoid(wide(outputs[:, 0])), generator=generator).long()

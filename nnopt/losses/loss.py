@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnopt.errors import UsageError
+
 
 class Loss(ABC):
     """A function of a model's outputs and the targets, differentiable in the outputs."""
@@ -35,6 +37,31 @@ class Loss(ABC):
     def together(self, outputs: Sequence[Tensor]) -> Tensor:
         """Outputs that say what these of one shape say on the average: the mean of values, or of probabilities."""
         return torch.stack([wide(one) for one in outputs]).mean(dim=0)
+
+    def drawn(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Targets drawn from what the outputs say is probable, for the Fisher information of a model.
+
+        With N rows of outputs [..., k] and the gradient g of the loss in them, against such targets, N·E[g gᵀ] is the
+        loss's Hessian in the outputs, which is the Fisher matrix where the loss is a mean of -log p(target). Where it
+        is that divided by the number of columns, the targets lie farther from what is expected for it to hold, and
+        need not be targets that data could have.
+
+        Args:
+            outputs: [n, k], or [n, length, k]; no gradient flows through them.
+            generator: what is drawn from, on the outputs' device.
+
+        Raises:
+            UsageError: the loss is no mean of -log p(target).
+        """
+        raise no_targets_drawn("this loss")
+
+
+def no_targets_drawn(loss: str) -> UsageError:
+    """What to raise where no targets can be drawn; `loss` says which loss that is."""
+    return UsageError(
+        f"{loss} does not say how probable targets are, so none can be drawn, as optimizer kfac needs: take loss "
+        "cross_entropy or bce (without class_weights) or mse, or another optimizer"
+    )
 
 
 def softmax_together(outputs: Sequence[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ STILL_RATE = 1e-12
 
 def still_rate(settings: RunSettings) -> float:
     """A rate for timing; the spec's own where a line search decides how much work an update is."""
-    return settings.optimizer.peak_lr if settings.optimizer.evaluations_vary else STILL_RATE
+    return settings.optimizer.peak_lr if settings.optimizer.searches else STILL_RATE
 
 
 class Steps:

@@ -54,12 +54,21 @@ def _of_curvature(settings: RunSettings) -> Iterator[Mistake]:
         yield ("structure", "distill"), f"{needs}, which are not taken of a teacher's part of the loss: leave one out"
     if strategy.accumulate > 1:
         yield ("strategy", "accumulate"), f"{needs} of the whole batch at once: leave accumulate out"
-    if optimizer.losses is not None and settings.loss.kind not in optimizer.losses:
+    loss = settings.loss.kind
+    if optimizer.losses is not None and loss not in optimizer.losses:
+        reason = (
+            f"draws targets from what the model says is probable, which loss {loss} does not say"
+            if optimizer.draws_targets
+            else f"divides by curvature, and loss {loss} has none in many weights"
+        )
+        others = " or ".join(optimizer.losses)
+        yield ("loss", "kind"), f"optimizer {optimizer.kind} {reason}: take {others}, or another optimizer"
+    if optimizer.draws_targets and getattr(settings.loss, "class_weights", None) is not None:
         yield (
-            ("loss", "kind"),
+            ("loss", "class_weights"),
             (
-                f"optimizer {optimizer.kind} draws targets from what the model says is probable, which loss "
-                f"{settings.loss.kind} does not say: take {' or '.join(optimizer.losses)}, or another optimizer"
+                f"optimizer {optimizer.kind} draws targets from what the model says is probable, and cannot tell "
+                "those of the weighted classes: leave class_weights out, or take another optimizer"
             ),
         )
 

@@ -263,8 +263,8 @@ MEMBERS = [(union, name) for union, kinds in UNIONS.items() for name in kinds.na
 @pytest.mark.parametrize(("union", "name"), MEMBERS)
 def test_parts_prints_every_part_with_its_keys(cli: Look, union: str, name: str) -> None:
     part = UNIONS[union].find(name)
-    printed = cli("parts", union, name).stdout
-    shown = json.loads(cli("parts", union, name, "--json").stdout)
+    printed = cli("parts", union, name, "--no-measure").stdout
+    shown = json.loads(cli("parts", union, name, "--json", "--no-measure").stdout)
     assert shown["description"]
     assert [key["name"] for key in shown["keys"]] == [key for key in part.model_fields if key != "kind"]
     for key in shown["keys"]:
@@ -359,7 +359,7 @@ def test_version(cli: Look) -> None:
 
 def test_help_names_every_command(cli: Look) -> None:
     printed = cli("--help").stdout
-    for command in ("train", "compare", "list", "show", "eval", "check", "parts", "init", "schema", "doctor"):
+    for command in ("train", "compare", "list", "show", "eval", "check", "parts", "init", "new", "schema", "doctor"):
         assert re.search(rf"\b{command}\b", printed)
         assert cli(command, "-h").stdout
 

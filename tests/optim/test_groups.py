@@ -10,23 +10,28 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from chosen import chosen, kind_of
 from command_line import SMALL, Ended
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_objective import PlainObjective
+from pydantic import ValidationError
 from rule_table import RULES, Row
 from running import fit, prepare, summary_of
 from torch import Tensor, nn
 
+from nnopt.losses import ComponentLoss
 from nnopt.optim.optimizer import RuleOptimizer
 from nnopt.optim.parameters import FlatParameters, Group, SeparateParameters
 from nnopt.spec.merge import merge
-from nnopt.spec.optimizers.base import OptimizerSpec
+from nnopt.spec.optimizers.base import AnyOptimizerSpec
 from nnopt.spec.optimizers.contained import imitation
 from nnopt.spec.optimizers.union import OPTIMIZERS
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-KEYS: dict[str, dict[str, Any]] = {"muon": {"adamw_lr": 0.02}, "lbfgs": {"max_iter": 3}}
+KEYS: dict[str, dict[str, Any]] = {"muon": {"adamw_lr": 0.02}, "lbfgs": {"max_iter": 3}, "kfac": {"kl_clip": None}}
+LOSS = ComponentLoss(nn.functional.mse_loss, None)
 RATES = {"0": 0.5, "1": 2.0}
 
 
@@ -38,23 +43,17 @@ def network() -> nn.Sequential:
 def built(kind: str, groups: list[Group], **keys: Any) -> tuple[nn.Module, Callable[[int], None]]:
     """A network, and what takes so many steps on it with one batch after the other."""
     model = network()
-    spec = OPTIMIZERS.find(kind).model_validate({"kind": kind, "lr": 0.02, **KEYS.get(kind, {}), **keys})
-    assert isinstance(spec, OptimizerSpec)
-    parameters = (FlatParameters if spec.flat else SeparateParameters)(model, {"0.weight"}, groups)
+    spec = OPTIMIZERS.find(kind).model_validate(chosen(kind, 0.02, **{**KEYS.get(kind, {}), **keys}))
+    assert isinstance(spec, AnyOptimizerSpec)
+    parameters = (FlatParameters if spec.inner.flat else SeparateParameters)(model, {"0.weight"}, groups)
     optimizer = spec.build(parameters)
     batches = torch.Generator().manual_seed(1)
 
     def train(steps: int) -> None:
         for _ in range(steps):
             inputs = torch.randn(8, 4, generator=batches, dtype=torch.float64)
-
-            def evaluate(inputs: Tensor = inputs) -> Tensor:
-                parameters.zero_gradients()
-                loss = (model(inputs) - inputs[:, :2] * 3).square().mean()
-                loss.backward()
-                return loss.detach()
-
-            optimizer.step(evaluate, 0.02)
+            objective = PlainObjective(model, parameters, inputs, inputs[:, :2] * 3, LOSS)
+            optimizer.step(objective, 0.02)
 
     return model, train
 
@@ -63,7 +62,11 @@ def group(layer: str, rate: float = 1.0, weight_decay: float | None = None) -> G
     return Group(frozenset({f"{layer}.weight", f"{layer}.bias"}), rate, weight_decay)
 
 
-@pytest.mark.parametrize("kind", sorted(set(OPTIMIZERS.named()) - {"norm_adaptive"}))
+# All that can have groups, those that wrap another within it.
+GROUPED = sorted(kind for kind, part in OPTIMIZERS.named().items() if part.model_fields.keys() & {"groups", "base"})
+
+
+@pytest.mark.parametrize("kind", sorted(set(GROUPED) - {"norm_adaptive"}))
 def test_groups_with_the_usual_rate_change_nothing(kind: str) -> None:
     (plain, one), (parted, other) = built(kind, []), built(kind, [group("1"), group("0", 1.0 + 1e-15)])
     one(4)
@@ -72,7 +75,21 @@ def test_groups_with_the_usual_rate_change_nothing(kind: str) -> None:
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", sorted(OPTIMIZERS.named()))
+# One rate for all parameters is what these find; groups with another are refused in the spec.
+ONE_RATE = {"prodigy", "dadapt_sgd", "dadapt_adam"}
+
+
+@pytest.mark.parametrize("kind", sorted(ONE_RATE))
+def test_one_rate_for_all_is_no_rate_of_a_group(kind: str) -> None:
+    groups = [{"parameters": ["0"], "weight_decay": 0.1}, {"parameters": ["2"], "lr": 0.5}]
+    keys: dict[str, Any] = {"kind": kind, "groups": groups}
+    with pytest.raises(ValidationError, match=f"{kind} finds one rate for all parameters: leave lr of groups out"):
+        kind_of(kind).model_validate(keys)
+    spec = kind_of(kind).model_validate(keys | {"groups": keys["groups"][:1]})
+    assert spec.parameter_groups[0].weight_decay == 0.1
+
+
+@pytest.mark.parametrize("kind", sorted(set(GROUPED) - ONE_RATE))
 def test_a_first_step_is_multiplied_by_the_rate(kind: str) -> None:
     (plain, one), (parted, other) = built(kind, []), built(kind, [group(*item) for item in RATES.items()])
     start = network()

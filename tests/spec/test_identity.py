@@ -138,6 +138,8 @@ def test_the_hash_is_over_the_differing_keys_alone(settings: Settings) -> None:
 # What a part, or all of a union, has to be told besides its kind.
 REQUIRED: dict[str, dict[str, Any]] = {
     "optimizer": {"lr": 0.1},
+    "optimizer sam": {"base": {"kind": "sgd", "lr": 0.1}},
+    "optimizer lookahead": {"base": {"kind": "adam", "lr": 0.1}},
     "prune": {"amount": 0.5},
     "data synthetic": {"problem": {"kind": "spirals"}},
     "data function": {"function": {"kind": "beale"}},

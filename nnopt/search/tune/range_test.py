@@ -14,7 +14,6 @@ from nnopt.plan import RunSpec
 from nnopt.search.steps import Steps
 from nnopt.search.tune.reading import Ema, Reading, memory_of, placed_rates, read_curve
 from nnopt.spec.experiment import RunSettings
-from nnopt.spec.optimizers.base import SEARCHES
 from nnopt.train.setup import DataCache
 from nnopt.train.signals import StopRequest
 from nnopt.train.teachers import build_with_teachers
@@ -76,7 +75,7 @@ def unsuited(settings: RunSettings) -> str | None:
     optimizer = settings.optimizer
     if optimizer.lr_key is None:
         return f"optimizer {optimizer.kind} has no learning rate"
-    if optimizer.evaluations_vary and optimizer.extra_passes == SEARCHES:
+    if optimizer.searches:
         return (
             f"optimizer {optimizer.kind} searches along a line for the length of its steps: "
             "its rate is no such length, and a growing one shows nothing"

@@ -88,6 +88,11 @@ class AnyOptimizerSpec(KindSpec, ABC):
         return None
 
     @property
+    def searches(self) -> bool:
+        """Whether it searches along a line for the length of its steps."""
+        return self.evaluations_vary and self.extra_passes == SEARCHES
+
+    @property
     def parameter_groups(self) -> tuple[ParameterGroupSpec, ...]:
         """Parameters with rates and weight decay of their own."""
         return ()

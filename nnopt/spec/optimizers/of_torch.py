@@ -26,6 +26,7 @@ class AdamW(OptimizerSpec):
     weight_decay: float = Field(0.01, ge=0, description="decoupled: θ ← (1 − ηλ)θ before each step")
     amsgrad: bool = Field(False, description="divide by the largest average of the square so far")
 
+    year: ClassVar[int | None] = 2019
     formula: ClassVar[str] = "θ ← (1 − ηλ)θ, then a step of adam"
     source: ClassVar[str] = "Loshchilov & Hutter 2019, arXiv:1711.05101; torch.optim.AdamW"
     contains: ClassVar[tuple[SpecialCase, ...]] = (SpecialCase("adam", dict),)
@@ -61,6 +62,7 @@ class NAdam(OptimizerSpec):
     decoupled_weight_decay: bool = Field(False, description="decay as adamw does, θ ← (1 − ηλ)θ")
     momentum_decay: float = Field(0.004, ge=0, description="how fast the momentum rises to β₁, ψ")
 
+    year: ClassVar[int | None] = 2016
     formula: ClassVar[str] = (
         "μₜ = β₁(1 − 0.96^{tψ}/2); m̂ = μₜ₊₁m/(1 − Πμ₁..ₜ₊₁) + (1−μₜ)g/(1 − Πμ₁..ₜ); θ ← θ − ηm̂/(√v̂+ε)"
     )
@@ -105,6 +107,7 @@ class RAdam(OptimizerSpec):
     weight_decay: float = Field(0.0, ge=0, description="λ, added to the gradient as λθ unless decoupled")
     decoupled_weight_decay: bool = Field(False, description="decay as adamw does, θ ← (1 − ηλ)θ")
 
+    year: ClassVar[int | None] = 2020
     formula: ClassVar[str] = (
         "ρ∞ = 2/(1−β₂) − 1; ρ = ρ∞ − 2tβ₂ᵗ/(1−β₂ᵗ); θ ← θ − ηm̂r/√v̂ where ρ > 5, "
         "r = √((ρ−4)(ρ−2)ρ∞/((ρ∞−4)(ρ∞−2)ρ)), else θ ← θ − ηm̂"
@@ -151,6 +154,7 @@ class Adadelta(OptimizerSpec):
     eps: float = Field(1e-6, ge=0, description="ε, keeps the divisor from 0 and lets it start")
     weight_decay: float = Field(0.0, ge=0, description="λ, added to the gradient as λθ")
 
+    year: ClassVar[int | None] = 2012
     formula: ClassVar[str] = "v ← ρv + (1−ρ)g²; d = g·√(u+ε)/√(v+ε); u ← ρu + (1−ρ)d²; θ ← θ − ηd"
     source: ClassVar[str] = "Zeiler 2012, arXiv:1212.5701; torch.optim.Adadelta"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
@@ -184,6 +188,7 @@ class Adamax(OptimizerSpec):
     eps: float = Field(1e-8, ge=0, description="ε, keeps the divisor from 0")
     weight_decay: float = Field(0.0, ge=0, description="λ, added to the gradient as λθ")
 
+    year: ClassVar[int | None] = 2015
     formula: ClassVar[str] = "m ← β₁m + (1−β₁)g; u ← max(β₂u, |g|+ε); θ ← θ − ηm/((1−β₁ᵗ)u)"
     source: ClassVar[str] = "Kingma & Ba 2015, arXiv:1412.6980, section 7.1; torch.optim.Adamax"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
@@ -228,6 +233,7 @@ class Adafactor(OptimizerSpec):
 
     recordable: ClassVar[bool] = False
     flat: ClassVar[bool] = False
+    year: ClassVar[int | None] = 2018
     formula: ClassVar[str] = (
         "α = max(ε₂, RMS(θ))·min(η, 1/√t); V̂ from row and column means of g²; u = g/√V̂; θ ← θ − αu/max(1, RMS(u)/d)"
     )
@@ -267,6 +273,7 @@ class Lbfgs(OptimizerSpec):
     recordable: ClassVar[bool] = False
     evaluations_vary: ClassVar[bool] = True
     extra_passes: ClassVar[str] = SEARCHES
+    year: ClassVar[int | None] = 1989
     formula: ClassVar[str] = "θ ← θ − ηHg, H the inverse curvature seen in the last history_size iterations"
     source: ClassVar[str] = "Liu & Nocedal 1989, Mathematical Programming 45:503–528; torch.optim.LBFGS"
 
@@ -327,6 +334,7 @@ class Muon(OptimizerSpec):
     recordable: ClassVar[bool] = False
     flat: ClassVar[bool] = False
     apart: ClassVar[str | None] = "adamw_for"
+    year: ClassVar[int | None] = 2024
     formula: ClassVar[str] = "B ← μB + g; θ ← (1 − ηλ)θ − η·NS(g + μB), NS the nearest orthogonal matrix, about"
     source: ClassVar[str] = "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; torch.optim.Muon"
 

@@ -19,6 +19,7 @@ class Gd(OptimizerSpec):
     kind: Literal["gd"]
 
     needs_full_batch: ClassVar[bool] = True
+    year: ClassVar[int | None] = 1847
     formula: ClassVar[str] = "θ ← θ − η∇J(θ), J over the whole training set"
     source: ClassVar[str] = "Cauchy 1847, Méthode générale pour la résolution des systèmes d'équations simultanées"
 
@@ -37,6 +38,7 @@ class Sgd(OptimizerSpec):
     nesterov: bool = Field(False, description="look ahead along the momentum")
     weight_decay: float = Field(0.0, ge=0, description="decoupled: θ ← (1 − ηλ)θ before each step")
 
+    year: ClassVar[int | None] = 1951
     formula: ClassVar[str] = "v ← μv + g; θ ← θ − ηv, with nesterov θ ← θ − η(g + μv)"
     source: ClassVar[str] = "Robbins & Monro 1951; Polyak 1964; Sutskever et al. 2013 (nesterov)"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
@@ -64,6 +66,7 @@ class Momentum(OptimizerSpec):
     kind: Literal["momentum"]
     beta: float = Field(0.9, ge=0, lt=1, description="weight of the old average, β")
 
+    year: ClassVar[int | None] = 1964
     formula: ClassVar[str] = "v ← βv + (1−β)g from v = 0; θ ← θ − ηv"
     source: ClassVar[str] = "Polyak 1964, with the step scaled by 1 − β"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
@@ -110,6 +113,7 @@ class Adagrad(OptimizerSpec):
     eps: float = Field(1e-8, gt=0, description="ε, keeps the divisor from 0")
     epsilon: Literal["inside", "outside"] = Field("inside", description="√(G+ε), or outside the root: √G+ε")
 
+    year: ClassVar[int | None] = 2011
     formula: ClassVar[str] = "G ← G + g²; θ ← θ − ηg/√(G+ε), or √G+ε"
     source: ClassVar[str] = "Duchi, Hazan & Singer 2011, JMLR 12:2121–2159"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
@@ -138,6 +142,7 @@ class RmsProp(OptimizerSpec):
     momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step that is kept")
     weight_decay: float = Field(0.0, ge=0, description="decoupled: θ ← (1 − ηλ)θ before each step")
 
+    year: ClassVar[int | None] = 2012
     formula: ClassVar[str] = "G ← βG + (1−β)g²; θ ← θ − ηg/√(G+ε), or √G+ε"
     source: ClassVar[str] = "Tieleman & Hinton 2012, lecture 6.5; Graves 2013, arXiv:1308.0850 (centered)"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
@@ -171,6 +176,7 @@ class Adam(OptimizerSpec):
     amsgrad: bool = Field(False, description="divide by the largest average of the square so far")
     weight_decay: float = Field(0.0, ge=0, description="decoupled: θ ← (1 − ηλ)θ before each step")
 
+    year: ClassVar[int | None] = 2015
     formula: ClassVar[str] = "m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; m̂ = m/(1−β₁ᵗ); v̂ = v/(1−β₂ᵗ); θ ← θ − ηm̂/(√v̂+ε)"
     source: ClassVar[str] = "Kingma & Ba 2015, arXiv:1412.6980; Reddi et al. 2018, arXiv:1904.09237 (amsgrad)"
     contains: ClassVar[tuple[SpecialCase, ...]] = (

@@ -88,7 +88,7 @@ class Masking(Removal):
         if self.rewinding is not None:
             said += f"; {self.rewinding.back()}"
             self._forget_movement()
-        elif self.bench.settings.optimizer.evaluations_vary:
+        elif self.bench.settings.optimizer.searches:
             # What a line search remembers of the curvature would hold the jump to 0 for a step of its own.
             self.bench.state.optimizer = self.bench.settings.optimizer.build(self.parameters)
         self.kept = bits_kept(self.removed, self.parameters.values)
