@@ -82,7 +82,8 @@ def test_removed_weights_stay_0_with_every_optimizer(tmp_path: Path, kind: str) 
     record = fit_one(tmp_path, changes)
     assert_holds(record.folder, round(0.9 * WEIGHTS))
     parameters = prepare(tmp_path, changes)[1].parameters
-    if isinstance(parameters, FlatParameters):
+    # Of a weight that is gone the objective still has a second derivative.
+    if isinstance(parameters, FlatParameters) and not kind_of(kind).needs_curvature:
         assert_forgotten(record.folder, parameters)
     first, last = changes_of(record.folder)
     assert (first["step"], last["step"]) == ("4", "6")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from chosen import chosen
+from chosen import chosen, kind_of
 from running import STEPS_AN_EPOCH, assert_equal, fit, fit_one, open_session, rows_of
 
 from nnopt.errors import SpecError, UsageError
@@ -77,7 +77,10 @@ def assert_same_run(a: Session, b: Session) -> None:
 def test_every_optimizer_is_tried_or_refused() -> None:
     refused = {kind for kind, spec in OPTIMIZERS.named().items() if not spec.recordable}  # type: ignore[attr-defined]
     assert {*OWN, *TORCHS, *refused} == set(OPTIMIZERS.named())
-    assert refused == {"adafactor", "lbfgs", "muon", "sam"}
+    averaging, of_torch = {"schedule_free_sgd", "schedule_free_adamw"}, {"adafactor", "lbfgs", "muon"}
+    reading = {"prodigy", "dadapt_sgd", "dadapt_adam"}
+    curved = {kind for kind in OPTIMIZERS.named() if kind_of(kind).needs_curvature}
+    assert refused == {*averaging, *of_torch, *reading, *curved, "sam"}
 
 
 @pytest.mark.parametrize("kind", [*OWN, *TORCHS])

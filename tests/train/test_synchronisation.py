@@ -75,8 +75,13 @@ def waits(folder: Path, changes: dict[str, Any]) -> Counter[str]:
     return counted.found
 
 
-# Besides these, no optimizer waits. L-BFGS decides on the host whether to go on; Adafactor compares η with 1/√t.
-WAITING = {"lbfgs", "adafactor"}
+# Besides these, no optimizer waits. L-BFGS decides on the host whether to go on; Adafactor compares η with 1/√t; those
+# that find their own rate read it; those of second derivatives draw from generators of their own and look at signs.
+WAITING = {
+    *("lbfgs", "adafactor"),
+    *("prodigy", "dadapt_sgd", "dadapt_adam"),
+    *("newton", "newton_cg", "gauss_newton", "kfac", "adahessian", "sophia"),
+}
 
 
 def test_the_counter_counts(tmp_path: Path) -> None:
