@@ -97,8 +97,9 @@ def test_a_first_step_is_multiplied_by_the_rate(kind: str) -> None:
         (plain, one), (parted, other) = (
             built(kind, groups, max_iter=1) for groups in ([], [group(*item) for item in RATES.items()])
         )
-    one(1)
-    other(1)
+    steps = 2 if kind == "soap" else 1  # its first gradient begins the matrices, and moves nothing
+    one(steps)
+    other(steps)
     ratios = {}
     for (name, a), b, origin in zip(plain.named_parameters(), parted.parameters(), start.parameters(), strict=True):
         ratios[name] = ((b - origin) / (a - origin)).mean().item()

@@ -140,6 +140,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "optimizer": {"lr": 0.1},
     "optimizer sam": {"base": {"kind": "sgd", "lr": 0.1}},
     "optimizer lookahead": {"base": {"kind": "adam", "lr": 0.1}},
+    **{f"optimizer {kind}": {} for kind in ("prodigy", "dadapt_sgd", "dadapt_adam")},
+    **{f"optimizer {kind}": {} for kind in ("newton", "newton_cg", "gauss_newton")},
     "prune": {"amount": 0.5},
     "data synthetic": {"problem": {"kind": "spirals"}},
     "data function": {"function": {"kind": "beale"}},

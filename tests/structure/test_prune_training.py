@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from command_line import Ended
 from chosen import chosen, kind_of, wants_whole_batches
+from command_line import Ended
 from running import StopAfter, assert_same_bits, fit, fit_one, prepare, rows_of, state_of, weights_of
 from torch import Tensor
 

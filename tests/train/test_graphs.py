@@ -23,6 +23,7 @@ OWN = {
     "adagrad": {"optimizer": {"lr": 0.02}},
     "rmsprop": {"optimizer": {"lr": 0.003, "centered": True, "momentum": 0.5, "weight_decay": 0.01}},
     "adam": {"optimizer": {"lr": 0.01, "weight_decay": 0.1}},
+    "lion": {"optimizer": {"lr": 0.003, "weight_decay": 0.1}},
 }
 TORCHS = {
     "adamw": {"optimizer": {"lr": 0.01, "amsgrad": True}},
@@ -78,7 +79,8 @@ def test_every_optimizer_is_tried_or_refused() -> None:
     refused = {kind for kind, spec in OPTIMIZERS.named().items() if not spec.recordable}  # type: ignore[attr-defined]
     assert {*OWN, *TORCHS, *refused} == set(OPTIMIZERS.named())
     averaging, of_torch = {"schedule_free_sgd", "schedule_free_adamw"}, {"adafactor", "lbfgs", "muon"}
-    reading = {"prodigy", "dadapt_sgd", "dadapt_adam"}
+    contributed = {"adan", "lamb", "lars", "ademamix", "mars", "soap"}
+    reading = {"prodigy", "dadapt_sgd", "dadapt_adam", "shampoo", *contributed}
     curved = {kind for kind in OPTIMIZERS.named() if kind_of(kind).needs_curvature}
     assert refused == {*averaging, *of_torch, *reading, *curved, "sam"}
 

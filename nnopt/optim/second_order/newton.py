@@ -24,7 +24,8 @@ class Newton(SecondOrder):
     """p = −Σ vᵢ(vᵢ·g)/(max(|hᵢ|, δ) + λ), hᵢ and vᵢ the Hessian's eigenvalues and eigenvectors, δ their rounding.
 
     With |hᵢ| the step leads down along directions in which the objective bends down, so that saddle points are left
-    (Nocedal & Wright 2006, section 3.4; Dauphin et al. 2014, arXiv:1406.2572).
+    (Nocedal & Wright 2006, section 3.4; Dauphin et al. 2014, arXiv:1406.2572). Where both hᵢ and vᵢ·g are rounding, as
+    where parameters have no part in the objective, it does not step: their quotient could be anything.
     """
 
     def __init__(self, parameters: Parameters, *, damping: float, searches: bool) -> None:
@@ -42,6 +43,8 @@ class Newton(SecondOrder):
         bends = bends.abs()
         highest = float(bends.max())
         bends = bends.clamp_min(highest * rounding) if highest > 0 else torch.ones_like(bends)
-        along = -(ways.T @ gradient.to(place, torch.float64)) / (bends + damping)
+        slopes = ways.T @ gradient.to(place, torch.float64)
+        slopes[(bends <= highest * rounding) & (slopes.abs() <= float(gradient.norm()) * rounding)] = 0.0
+        along = -slopes / (bends + damping)
         curvature = float((bends * along.square()).sum())
         return (ways @ along).to(gradient), curvature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -50,6 +51,7 @@ class Kfac(OptimizerSpec):
     recordable: ClassVar[bool] = False
     draws_targets: ClassVar[bool] = True
     losses: ClassVar[tuple[str, ...] | None] = ("cross_entropy", "bce", "mse")
+    cannot: ClassVar[Mapping[str, str]] = {"rosenbrock": "it is for layers, and two numbers are none"}
     year: ClassVar[int | None] = 2015
     formula: ClassVar[str] = (
         "U = (G + √λ/π I)⁻¹ ∇W (A + π√λ I)⁻¹, A = mean aaᵀ, G = mean ggᵀ, π² = (tr A/dim A)/(tr G/dim G); "

@@ -37,8 +37,9 @@ STARTS: dict[str, dict[str, Any]] = {
     "shampoo": {"lr": 0.1},
     "schedule_free_sgd": {"lr": 1.0},
     "schedule_free_adamw": {"lr": 0.01},
-    # Without a limit its guess of the distance grows by so much within the first steps that all units die.
-    "dadapt_sgd": {"growth_rate": 1.02},
+    # Without a limit their guess of the distance grows by so much within the first steps that units die.
+    "dadapt_sgd": {"growth_rate": 1.1},
+    "dadapt_adam": {"growth_rate": 1.1},
     "sam": {"base": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}},
     "lookahead": {"base": {"kind": "adam", "lr": 0.01}},
 }

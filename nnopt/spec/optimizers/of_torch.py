@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -107,6 +108,9 @@ class RAdam(OptimizerSpec):
     weight_decay: float = Field(0.0, ge=0, description="λ, added to the gradient as λθ unless decoupled")
     decoupled_weight_decay: bool = Field(False, description="decay as adamw does, θ ← (1 − ηλ)θ")
 
+    cannot: ClassVar[Mapping[str, str]] = {
+        "rosenbrock": "its first steps are not adaptive: at rates small enough for them the later ones are short"
+    }
     year: ClassVar[int | None] = 2020
     formula: ClassVar[str] = (
         "ρ∞ = 2/(1−β₂) − 1; ρ = ρ∞ − 2tβ₂ᵗ/(1−β₂ᵗ); θ ← θ − ηm̂r/√v̂ where ρ > 5, "
@@ -247,7 +251,7 @@ class Adafactor(OptimizerSpec):
 
         return TorchOptimizer(
             torch.optim.Adafactor(
-                parameters.for_torch(),
+                parameters.for_torch(lambda value: value.numel() > 0),  # it divides by the number of entries
                 lr=self.lr,
                 beta2_decay=self.beta2_decay,
                 eps=(self.eps1, self.eps2),
@@ -334,6 +338,7 @@ class Muon(OptimizerSpec):
     recordable: ClassVar[bool] = False
     flat: ClassVar[bool] = False
     apart: ClassVar[str | None] = "adamw_for"
+    cannot: ClassVar[Mapping[str, str]] = {"rosenbrock": "it is for matrices, and two numbers are none"}
     year: ClassVar[int | None] = 2024
     formula: ClassVar[str] = "B ← μB + g; θ ← (1 − ηλ)θ − η·NS(g + μB), NS the nearest orthogonal matrix, about"
     source: ClassVar[str] = "Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; torch.optim.Muon"

@@ -98,9 +98,7 @@ class DAdaptSgd(OneRateSpec):
     growth_rate: float | None = Field(None, gt=1, description=GROWTH)
 
     year: ClassVar[int | None] = 2023
-    formula: ClassVar[str] = (
-        "γ = dη/‖g₁‖; r ← r + γ⟨g, s⟩; s ← s + γg; d ← max(d, 2r/‖s‖); z = θ₀ − s; θ ← μθ + (1−μ)z"
-    )
+    formula: ClassVar[str] = "γ = dη/‖g₁‖; r ← r + γ⟨g, s⟩; s ← s + γg; d ← max(d, 2r/‖s‖); z = θ₀ − s; θ ← μθ + (1−μ)z"
     source: ClassVar[str] = f"{D_ADAPTATION}; pytorch_optimizer.DAdaptSGD"
 
     def build(self, parameters: Parameters) -> Optimizer:
