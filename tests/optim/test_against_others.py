@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nnopt.bench.conformance.trial import spec_of
-from nnopt.optim.parameters import FlatParameters
+from nnopt.optim.parameters import FlatParameters, SeparateParameters
 from nnopt.spec.optimizers.union import OPTIMIZERS
 
 HERE = Path(__file__).parent
@@ -45,6 +45,14 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "adafactor": (TORCH,),  # optax's is of the paper's first version: another β₂, another scale
     "lbfgs": (TORCH,),  # optax's has another line search
     "muon": (TORCH,),
+    "lion": (TWIN, OPTAX),
+    "adan": (TWIN,),  # optax's takes 1 − β₂ for the paper's 1 − β₂, though its β₂ is one minus the paper's
+    "lamb": (TWIN,),  # optax's trusts weights of any length
+    "lars": (TWIN,),
+    "ademamix": (TWIN, OPTAX),
+    "mars": (TWIN,),
+    "soap": (TWIN,),
+    "shampoo": (TWIN,),
     "kfac": ("test_kfac.py::test_steps_equal_those_of_dense_blocks",),
     "adahessian": CURVED,
     "sophia": CURVED,
@@ -94,7 +102,7 @@ def steps_of(keys: dict[str, Any]) -> Iterator[Tensor]:
     model = nn.Linear(5, 1, bias=False).double()
     with torch.no_grad():
         model.weight.copy_(START[None])
-    parameters = FlatParameters(model)
+    parameters = (FlatParameters if spec.inner.flat else SeparateParameters)(model)
     optimizer = spec.build(parameters)
     for step in range(STEPS):
         here = slope(model.weight.detach()[0].clone(), step)
@@ -154,12 +162,127 @@ def dadapt_adam(growth: float = float("inf")) -> Iterator[Tensor]:
         yield theta
 
 
+RATE = 0.05  # at the top, of those with a rate
+
+
+def lion() -> Iterator[Tensor]:
+    theta, m = START.clone(), torch.zeros(5)
+    for step in range(STEPS):
+        g = slope(theta, step)
+        theta = theta - RATE * multiplier(step) * torch.sign(0.9 * m + 0.1 * g)
+        m = 0.99 * m + 0.01 * g
+        yield theta
+
+
+def adan() -> Iterator[Tensor]:
+    theta, b1, b2, b3 = START.clone(), 0.98, 0.92, 0.99
+    m, u, n, before = torch.zeros(5), torch.zeros(5), torch.zeros(5), slope(START, 0)
+    for t in range(1, STEPS + 1):
+        g = slope(theta, t - 1)
+        m, u = b1 * m + (1 - b1) * g, b2 * u + (1 - b2) * (g - before)
+        n = b3 * n + (1 - b3) * (g + b2 * (g - before)) ** 2
+        way = (m / (1 - b1**t) + b2 * u / (1 - b2**t)) / ((n / (1 - b3**t)).sqrt() + 1e-8)
+        theta, before = theta - RATE * multiplier(t - 1) * way, g
+        yield theta
+
+
+def lamb() -> Iterator[Tensor]:
+    theta, m, v = START.clone(), torch.zeros(5), torch.zeros(5)
+    for t in range(1, STEPS + 1):
+        g = slope(theta, t - 1)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        way = m / (v.sqrt() + 1e-6) + 0.1 * theta
+        trust = min(float(theta.norm()), 10.0) / (float(way.norm()) + 1e-6)
+        theta = theta - RATE * multiplier(t - 1) / (1 - 0.9**t) * trust * way
+        yield theta
+
+
+def lars(nesterov: bool) -> Iterator[Tensor]:
+    theta, v = START.clone(), torch.zeros(5)
+    for step in range(STEPS):
+        g = slope(theta, step)
+        trust = 0.1 * theta.norm() / (g.norm() + 0.02 * theta.norm())
+        d = trust * (g + 0.02 * theta)
+        v = 0.9 * v + d
+        theta = theta - RATE * multiplier(step) * (d + 0.9 * v if nesterov else v)
+        yield theta
+
+
+def ademamix() -> Iterator[Tensor]:
+    theta, m, s, v = START.clone(), torch.zeros(5), torch.zeros(5), torch.zeros(5)
+    for t in range(1, STEPS + 1):
+        g = slope(theta, t - 1)
+        m, s, v = 0.9 * m + 0.1 * g, 0.9999 * s + 0.0001 * g, 0.999 * v + 0.001 * g**2
+        way = (m / (1 - 0.9**t) + 5 * s) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
+        theta = theta - RATE * multiplier(t - 1) * way
+        yield theta
+
+
+def mars() -> Iterator[Tensor]:
+    theta, m, v, before = START.clone(), torch.zeros(5), torch.zeros(5), torch.zeros(5)
+    for t in range(1, STEPS + 1):
+        g = slope(theta, t - 1)
+        c = g + 0.025 * 0.95 / 0.05 * (g - before)
+        c = c / max(1.0, float(c.norm()))
+        m, v = 0.95 * m + 0.05 * c, 0.99 * v + 0.01 * c**2
+        way = m / (1 - 0.95**t) / ((v.sqrt() + 1e-8) / (1 - 0.99**t) ** 0.5)
+        theta, before = theta - RATE * multiplier(t - 1) * way, g
+        yield theta
+
+
+def soap() -> Iterator[Tensor]:
+    """With the eigenvectors of the first gradient throughout; a matrix of one row has one on its left, 1."""
+    theta, m, v = START.clone(), torch.zeros(5), torch.zeros(5)
+    first = slope(START, 0)
+    # Of a matrix of rank 1 most eigenvectors are rounding's: it has to be the same to the bit.
+    matrix = torch.zeros(5, 5).double().lerp_(torch.outer(first, first), 1 - 0.95)
+    turn = torch.linalg.eigh(matrix + 1e-30 * torch.eye(5))[1]
+    yield theta
+    for t in range(1, STEPS):
+        g = slope(theta, t)
+        m, v = 0.95 * m + 0.05 * g, 0.95 * v + 0.05 * (turn.T @ g) ** 2
+        way = turn @ ((turn.T @ m) / (v.sqrt() + 1e-8))
+        theta = theta - RATE * multiplier(t) * (1 - 0.95**t) ** 0.5 / (1 - 0.95**t) * way
+        yield theta
+
+
+def shampoo(graft: bool) -> Iterator[Tensor]:
+    theta, velocity = START.clone(), torch.zeros(5)
+    left, right = torch.full((1, 1), 1e-4).double(), 1e-4 * torch.eye(5).double()
+    for step in range(STEPS):
+        g = slope(theta, step)[None]
+        left, right = left + g @ g.T, right + g.T @ g
+        values, vectors = torch.linalg.eigh(right)
+        d = (left**-0.25 * g @ vectors @ torch.diag(values**-0.25) @ vectors.T)[0]
+        velocity = 0.9 * velocity + (d * g.norm() / d.norm() if graft else d)
+        theta = theta - (0.002 if graft else RATE) * multiplier(step) * velocity
+        yield theta
+
+
 # Kind -> pairs of keys and the twin with them.
 TWINS: dict[str, tuple[tuple[dict[str, Any], Callable[[], Iterator[Tensor]]], ...]] = {
     "prodigy": (({}, prodigy), ({"d_coef": 0.5}, lambda: prodigy(0.5))),
     "dadapt_sgd": (({}, dadapt_sgd), ({"growth_rate": 1.1}, lambda: dadapt_sgd(1.1))),
     "dadapt_adam": (({}, dadapt_adam), ({"growth_rate": 1.1}, lambda: dadapt_adam(1.1))),
+    "lion": (({"lr": RATE}, lion),),
+    "adan": (({"lr": RATE}, adan),),
+    "lamb": (({"lr": RATE, "weight_decay": 0.1}, lamb),),
+    "lars": tuple(
+        (
+            {"lr": RATE, "trust": 0.1, "weight_decay": 0.02, "nesterov": nesterov},
+            lambda nesterov=nesterov: lars(nesterov),  # type: ignore[misc]
+        )
+        for nesterov in (False, True)
+    ),
+    "ademamix": (({"lr": RATE}, ademamix),),
+    "mars": (({"lr": RATE}, mars),),
+    "soap": (({"lr": RATE, "update_every": 100, "weight_decay": 0.0}, soap),),
+    "shampoo": (
+        ({"lr": 0.002, "update_every": 1}, lambda: shampoo(True)),
+        ({"lr": RATE, "update_every": 1, "graft": False}, lambda: shampoo(False)),
+    ),
 }
+FIRST_GUESS = {kind: {"d0": 1e-3} for kind in ("prodigy", "dadapt_sgd", "dadapt_adam")}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +292,7 @@ TWINS: dict[str, tuple[tuple[dict[str, Any], Callable[[], Iterator[Tensor]]], ..
 def test_a_twin_by_the_printed_formula_takes_the_same_steps(kind: str, case: int) -> None:
     """As closely as the package's sums, which it keeps in 32 bits."""
     keys, twin = TWINS[kind][case]
-    own = list(steps_of({"kind": kind, "d0": 1e-3, **keys}))
+    own = list(steps_of({"kind": kind, **FIRST_GUESS.get(kind, {}), **keys}))
     for left, right in zip(own, twin(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
     assert float((own[-1] - START).norm()) > 0.05, "it hardly moved, so nothing was compared"
@@ -187,6 +310,11 @@ PEERS: dict[str, tuple[dict[str, Any], Callable[[Any, Any], Any]]] = {
     "dadapt_adam": (
         {"d0": 1e-3, "bias_correction": True},
         lambda optax, rate: optax.contrib.dadapt_adamw(rate, estim_lr0=1e-3),
+    ),
+    "lion": ({"lr": 0.1}, lambda optax, rate: optax.lion(lambda step: 0.1 * rate(step), weight_decay=0.0)),
+    "ademamix": (
+        {"lr": 0.1},
+        lambda optax, rate: optax.contrib.ademamix(lambda step: 0.1 * rate(step), weight_decay=0.0, alpha=5.0),
     ),
     "prodigy": ({"d0": 1e-3, "bias_correction": True}, lambda optax, rate: optax.contrib.prodigy(rate, estim_lr0=1e-3)),
 }

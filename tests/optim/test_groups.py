@@ -30,7 +30,12 @@ from nnopt.spec.optimizers.union import OPTIMIZERS
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-KEYS: dict[str, dict[str, Any]] = {"muon": {"adamw_lr": 0.02}, "lbfgs": {"max_iter": 3}, "kfac": {"kl_clip": None}}
+KEYS: dict[str, dict[str, Any]] = {
+    "muon": {"adamw_lr": 0.02},
+    "lbfgs": {"max_iter": 3},
+    "kfac": {"kl_clip": None},
+    "soap": {"weight_decay": 0.0},
+}
 LOSS = ComponentLoss(nn.functional.mse_loss, None)
 RATES = {"0": 0.5, "1": 2.0}
 
