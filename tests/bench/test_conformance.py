@@ -169,6 +169,11 @@ class DeafWork(Plain):
         super().update(0.05)
 Deaf = own(DeafWork)
 
+class AllOrNothing(Plain):
+    def update(self, lr):
+        super().update(0.05 if lr else 0.0)
+Stubborn = own(AllOrNothing)
+
 class Level(Plain):
     def update(self, lr):
         for value, way in zip(self.parameters.values, self.parameters.gradients, strict=True):
@@ -304,6 +309,7 @@ def test_no_target_is_reached_without_learning(problem: str, fault: str, own: st
         ("evaluations", "Claims", "gradients alone are enough"),
         ("evaluations", "Undeclared", "should have needs_curvature"),
         ("rate", "Deaf", "a first step at the rate 0 moves weights"),
+        ("rate", "Stubborn", "2 updates at a thousandth of the rate move"),
         ("groups", "Ungrouped", "should stay"),
         ("groups", "NoDecay", "weight decay changes nothing"),
         ("overflow", "HastySpec", "weights change"),
