@@ -76,8 +76,8 @@ def waits(folder: Path, changes: dict[str, Any]) -> Counter[str]:
 
 
 # Besides these, no optimizer waits. L-BFGS decides on the host whether to go on; Adafactor compares η with 1/√t; those
-# that find their own rate read it; Shampoo reads its count of steps; those of second derivatives look at signs, and draw
-# from generators of their own.
+# that find their own rate read it; Shampoo reads its count of steps; those of second derivatives look at signs, and
+# draw from generators of their own.
 WAITING = {
     *("lbfgs", "adafactor"),
     *("prodigy", "dadapt_sgd", "dadapt_adam", "shampoo"),

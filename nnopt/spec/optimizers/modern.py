@@ -161,9 +161,7 @@ class Mars(ContributedSpec):
         "c = g + γβ₁/(1−β₁)·(g−g'), no longer than 1 in each layer, g' the gradient before; m ← β₁m + (1−β₁)c; "
         "v ← β₂v + (1−β₂)c²; θ ← θ − ηm̂/(√v̂+ε)"
     )
-    source: ClassVar[str] = (
-        "Yuan et al. 2024, arXiv:2411.10438; pytorch_optimizer.MARS, vectors treated as matrices"
-    )
+    source: ClassVar[str] = "Yuan et al. 2024, arXiv:2411.10438; pytorch_optimizer.MARS, vectors treated as matrices"
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `AnyOptimizerSpec.build`."""
