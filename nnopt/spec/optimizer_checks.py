@@ -47,7 +47,8 @@ def _of_curvature(settings: RunSettings) -> Iterator[Mistake]:
         return
     needs = f"optimizer {optimizer.kind} needs second derivatives"
     if strategy.precision == "fp16":
-        yield ("strategy", "precision"), f"{needs}, which fp16's loss scaling upsets: use fp32"
+        instead = "fp32" if optimizer.is_second_order else "bf16 or fp32"
+        yield ("strategy", "precision"), f"{needs}, which fp16's loss scaling upsets: use {instead}"
     if settings.parallel is not None:
         yield ("parallel", "kind"), f"{needs} of the whole batch, of which each process has a part: leave parallel out"
     if settings.structure.distill is not None:
