@@ -26,6 +26,7 @@ CURVED = (
     "test_hutchinson.py::test_a_rule_equals_its_twin",
     "test_hutchinson.py::test_a_rule_equals_that_of_another_package",
 )
+SHAPES = "test_contributed.py::test_a_twin_takes_the_same_steps_on_each_shape"
 AUTHORS = "test_schedule_free.py::test_it_is_its_authors_package_at_every_step"
 
 # Kind -> the tests that compare its steps.
@@ -47,12 +48,12 @@ COMPARED: dict[str, tuple[str, ...]] = {
     "muon": (TORCH,),
     "lion": (TWIN, OPTAX),
     "adan": (TWIN,),  # optax's takes 1 − β₂ for the paper's 1 − β₂, though its β₂ is one minus the paper's
-    "lamb": (TWIN,),  # optax's trusts weights of any length
-    "lars": (TWIN,),
+    "lamb": (TWIN, SHAPES),  # optax's trusts weights of any length
+    "lars": (TWIN, SHAPES),
     "ademamix": (TWIN, OPTAX),
-    "mars": (TWIN,),
-    "soap": (TWIN,),
-    "shampoo": (TWIN,),
+    "mars": (TWIN, SHAPES),
+    "soap": (TWIN, SHAPES),
+    "shampoo": (TWIN, SHAPES),
     "kfac": ("test_kfac.py::test_steps_equal_those_of_dense_blocks",),
     "adahessian": CURVED,
     "sophia": CURVED,

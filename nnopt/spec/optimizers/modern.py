@@ -26,13 +26,17 @@ class ContributedSpec(OptimizerSpec):
 
     recordable: ClassVar[bool] = False
 
+    overwrites_gradients: ClassVar[bool] = False
+    """Whether the package's class computes its step in the gradients' memory."""
+
     def _build(self, name: str, parameters: Parameters, **options: Any) -> Optimizer:
-        from nnopt.optim.contributed import contributed
+        from nnopt.optim.contributed import contributed, keeping_gradients
         from nnopt.optim.optimizer import TorchOptimizer
 
         # Some of them divide by the number of entries.
         values = parameters.for_torch(lambda value: value.numel() > 0)
-        return TorchOptimizer(contributed(name, self.kind)(values, lr=self.lr, **options))
+        optimizer = contributed(name, self.kind)(values, lr=self.lr, **options)
+        return TorchOptimizer(keeping_gradients(optimizer) if self.overwrites_gradients else optimizer)
 
 
 class Lion(OptimizerSpec):
@@ -109,6 +113,7 @@ class Lars(ContributedSpec):
     trust: float = Field(1e-3, gt=0, description="how far the weights of a layer trust its gradient, ρ")
     weight_decay: float = Field(0.0, ge=0, description="λ, added to the gradients of matrices and kernels as λθ")
 
+    overwrites_gradients: ClassVar[bool] = True
     flat: ClassVar[bool] = False
     year: ClassVar[int | None] = 2017
     formula: ClassVar[str] = (
