@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnopt.bench.kinds import part_of
 from nnopt.data.feed import Batch
 from nnopt.errors import NnoptError, SpecError, UsageError
 from nnopt.optim.objective import Objective, Smooth
@@ -23,7 +24,6 @@ from nnopt.search.steps import still_rate
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.optimizers.base import AnyOptimizerSpec
 from nnopt.spec.optimizers.examples import example
-from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train.setup import DataCache, Setup, build
 from nnopt.train.state import TrainState
 from nnopt.train.step import Pass
@@ -200,20 +200,6 @@ def measure(
         torch.set_num_threads(threads)
     costs = {subject.kind: subject.cost() for subject in subjects}
     return [costs[kind] if kind in costs else found[kind] for kind in kinds]
-
-
-def part_of(kind: str) -> type[AnyOptimizerSpec]:
-    """The class of an optimizer, which may be a plug-in's path.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        part = OPTIMIZERS.find(kind)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    assert issubclass(part, AnyOptimizerSpec)
-    return part
 
 
 def _time(subject: _Subject, reference: _Subject) -> None:

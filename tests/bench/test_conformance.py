@@ -13,7 +13,8 @@ import torch
 from nnopt.bench.conformance import PROBLEMS, PROPERTIES, run
 from nnopt.bench.conformance.properties import check
 from nnopt.bench.conformance.reaching import rate_of, reach
-from nnopt.bench.conformance.trial import Trial, part_of, spec_of
+from nnopt.bench.conformance.trial import Trial, spec_of
+from nnopt.bench.kinds import part_of
 from nnopt.errors import UsageError
 from nnopt.spec.optimizers.union import OPTIMIZERS
 

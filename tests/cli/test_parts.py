@@ -17,7 +17,8 @@ from running import fit
 
 from nnopt.bench import conformance, costs
 from nnopt.bench.conformance import Outcome
-from nnopt.bench.costs import Cost, Unmeasured, measure, part_of, state_bytes
+from nnopt.bench.costs import Cost, Unmeasured, measure, state_bytes
+from nnopt.bench.kinds import part_of
 from nnopt.cli import parts_costs
 from nnopt.errors import UsageError
 from nnopt.spec.optimizers.base import SelfTuningSpec

@@ -10,15 +10,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from nnopt.bench.kinds import part_of
 from nnopt.data.feed import Batch
-from nnopt.errors import UsageError
 from nnopt.losses.loss import Loss
 from nnopt.optim.optimizer import Finite, Optimizer
 from nnopt.optim.parameters import FlatParameters, Parameters, SeparateParameters
 from nnopt.spec.experiment import RunSettings
 from nnopt.spec.optimizers.base import AnyOptimizerSpec
 from nnopt.spec.optimizers.examples import example
-from nnopt.spec.optimizers.union import OPTIMIZERS
 from nnopt.train.devices import autocast
 from nnopt.train.grouping import named_apart, named_groups
 from nnopt.train.parallel.team import Team
@@ -89,20 +88,6 @@ class Trial:
         """Whether all weights are, those that train and those that are judged."""
         shown = self.optimizer.shown() or []
         return all(bool(tensor.isfinite().all()) for tensor in (*self.parameters.values, *shown))
-
-
-def part_of(kind: str) -> type[AnyOptimizerSpec]:
-    """The class of an optimizer, which may be a plug-in's path.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        part = OPTIMIZERS.find(kind)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    assert issubclass(part, AnyOptimizerSpec)
-    return part
 
 
 def keys_of(kind: str, **inner: Any) -> dict[str, Any]:
