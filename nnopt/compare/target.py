@@ -126,7 +126,8 @@ def time_to_target(group: Group, asked: Target | None, interpolate: bool = False
 
     The first evaluation that is at least (where less is better: at most) the target counts, whatever comes later; of
     a network that changes while it trains, the first since its last change.
-    A run that never got there is censored at its last evaluation, one that diverged at infinity.
+    A run that never got there is censored at its last evaluation, one that diverged at infinity. Training seconds
+    end at a budget in seconds, which the last step oversteps.
 
     Raises:
         RunsFolderError: a metrics.csv that is damaged.
@@ -181,7 +182,24 @@ def _moments(record: RunRecord, target: Target, interpolate: bool) -> dict[str, 
     moments = {axis: _moment(curve.get(name), rows, place is not None, share) for axis, name in AXES.items()}
     if (record.summary.get("imported") or {}).get("clock") == "none":
         moments["seconds"] = None  # its column of times holds zeros
+    elif (seconds := moments["seconds"]) is not None:
+        moments["seconds"] = _within(_seconds_given(record), seconds)
     return {axis: moment for axis, moment in moments.items() if moment is not None}
+
+
+def _seconds_given(record: RunRecord) -> float:
+    """The budget in seconds of training; inf where the run has another unit, or no spec."""
+    budget = (record.summary.get("spec") or {}).get("budget") or {}
+    return float(budget.get("seconds") or math.inf)
+
+
+def _within(cap: float, moment: _Moment) -> _Moment:
+    """The same moment, no later than `cap`.
+
+    A run stops after the step that uses its seconds up, a little beyond them. One that gets there in that step must
+    not count as longer at risk than those that were stopped there in vain.
+    """
+    return _Moment(min(moment.low, cap), min(moment.high, cap), moment.reached, min(moment.end, cap))
 
 
 def _moment(

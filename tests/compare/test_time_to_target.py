@@ -61,6 +61,25 @@ class TestMoments:
         times = steps_of(tmp_path, [0.9, 0.1])
         assert (times.low, times.high) == ((0,), (10,))
 
+    def test_end_at_a_budget_in_seconds_which_the_last_step_oversteps(self, tmp_path: Path) -> None:
+        """Two of five got there, one of them in the step that ends the run: that is not half of them."""
+        ends = [6.001, 5.7, 6.0075, 6.002, 6.003]
+        records = [
+            make_run(
+                tmp_path,
+                "sgd",
+                seed,
+                [0.2, 0.8 if seed in (1, 2) else 0.3],
+                columns={"train_seconds": [3.0, end]},
+                spec={"budget": {"seconds": 6.0}},
+            )
+            for seed, end in enumerate(ends)
+        ]
+        found = measured(records)
+        times = found.axes["seconds"].times
+        assert (found.reached, found.seconds) == (2, None)
+        assert (times.high, times.end) == ((6.0, 5.7, 6.0, 6.0, 6.0), (6.0, 5.7, 6.0, 6.0, 6.0))
+
     def test_before_training_are_known(self, tmp_path: Path) -> None:
         columns: dict[str, list[Cell]] = {name: [0, 10] for name in AXES.values()}
         found = measured([make_run(tmp_path, "sgd", 0, [0.9, 0.9], columns=columns)])
