@@ -195,10 +195,13 @@ def helpers_of(pid: int, count: int) -> list[psutil.Process]:
 
     def found() -> list[psutil.Process]:
         children = psutil.Process(pid).children(recursive=True)
-        # Workers are copies of a child that has imported everything, helpers are started anew.
-        copies = [one for child in children if is_copied_from(child) for one in child.children()]
-        started = copies + [child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())]
-        return sorted(started, key=lambda child: child.create_time())
+        try:
+            # Workers are copies of a child that has imported everything, helpers are started anew.
+            copies = [one for child in children if is_copied_from(child) for one in child.children()]
+            started = copies + [child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())]
+            return sorted(started, key=lambda child: child.create_time())
+        except psutil.NoSuchProcess:
+            return []  # one ended while it was looked at: look again
 
     return list(wait_for(lambda: len(found()) == count and found()))
 
