@@ -16,13 +16,10 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from nnopt.optim.fused import FUSED_ON, rate_for
+from nnopt.optim.fused import ADAM_FUSED_ON, rate_for
 from nnopt.optim.optimizer import Rate, Rule, State
 
 __all__ = ["Adam", "adam_slowly"]
-
-# Compared with the twin on the CPU; elsewhere it is torch's own choice.
-FUSED = ("cpu", *FUSED_ON)
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Adam(Rule):
 
     def step_at_once(self, values: list[Tensor], gradients: list[Tensor], state: State, lr: Rate) -> bool:
         """As `Rule.step_at_once`: torch's fused kernel on flat parameters, two thirds of the time of `direction`."""
-        if len(values) > 1 or values[0].device.type not in FUSED:
+        if len(values) > 1 or values[0].device.type not in ADAM_FUSED_ON:
             return False
         adam(
             values,

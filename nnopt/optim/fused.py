@@ -6,16 +6,16 @@ from torch import Tensor
 
 from nnopt.optim.parameters import Parameters
 
-__all__ = ["FUSED_ON", "has_fused", "rate_for"]
+__all__ = ["ADAM_FUSED_ON", "FUSED_ON", "has_fused_adam", "rate_for"]
 
-# Accelerators with such kernels. The CPU has some too: where they are taken there, a rule says so itself, as they round
-# otherwise than the plain form.
+# Accelerators with such kernels. The CPU has some too, which round otherwise than the plain form: Adam's is taken.
 FUSED_ON = ("cuda", "mps", "xpu")
+ADAM_FUSED_ON = ("cpu", *FUSED_ON)
 
 
-def has_fused(parameters: Parameters) -> bool:
-    """Whether steps of torch.optim on these parameters are to be one kernel."""
-    return all(value.device.type in FUSED_ON for value in parameters.values)
+def has_fused_adam(parameters: Parameters) -> bool:
+    """Whether a step of torch's Adam or AdamW on these parameters is to be one kernel."""
+    return all(value.device.type in ADAM_FUSED_ON for value in parameters.values)
 
 
 def rate_for(lr: float | Tensor) -> float | Tensor:

@@ -36,7 +36,7 @@ class AdamW(OptimizerSpec):
         """As `OptimizerSpec.build`."""
         import torch
 
-        from nnopt.optim.fused import has_fused
+        from nnopt.optim.fused import has_fused_adam
         from nnopt.optim.optimizer import TorchOptimizer
 
         return TorchOptimizer(
@@ -47,7 +47,7 @@ class AdamW(OptimizerSpec):
                 eps=self.eps,
                 weight_decay=self.weight_decay,
                 amsgrad=self.amsgrad,
-                fused=has_fused(parameters),
+                fused=has_fused_adam(parameters),
             )
         )
 
@@ -351,7 +351,7 @@ class Muon(OptimizerSpec):
         """
         import torch
 
-        from nnopt.optim.fused import has_fused
+        from nnopt.optim.fused import has_fused_adam
         from nnopt.optim.optimizer import TorchOptimizer
 
         named = zip(parameters.names, parameters.values, strict=True)
@@ -379,7 +379,7 @@ class Muon(OptimizerSpec):
             betas=(self.adamw_beta1, self.adamw_beta2),
             eps=self.adamw_eps,
             weight_decay=self.adamw_weight_decay,
-            fused=has_fused(parameters),
+            fused=has_fused_adam(parameters),
         )
         return TorchOptimizer(muon, adamw, scales=(1.0, self.adamw_lr / self.lr))
 
