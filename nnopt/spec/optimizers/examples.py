@@ -37,7 +37,8 @@ STARTS: dict[str, dict[str, Any]] = {
     "shampoo": {"lr": 0.1},
     "schedule_free_sgd": {"lr": 1.0},
     "schedule_free_adamw": {"lr": 0.01},
-    # Without a limit their guess of the distance grows by so much within the first steps that units die.
+    # Without these their guess of the distance grows by so much within the first steps that units die.
+    "prodigy": {"bias_correction": True},
     "dadapt_sgd": {"growth_rate": 1.1},
     "dadapt_adam": {"growth_rate": 1.1},
     "sam": {"base": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}},
