@@ -49,7 +49,7 @@ NEIGHBOURS = {
 MAX_FILE, MAX_FUNCTION = 400, 70  # lines; of a function, those of its body
 HEAVY = (
     *("torch", "sklearn", "pandas", "scipy", "matplotlib", "tensorboard", "mlflow", "wandb", "optuna"),
-    *("torchao", "torch_pruning"),
+    *("torchao", "torch_pruning", "pytorch_optimizer"),
     *("ray", "submitit"),
     *("onnx", "onnxscript", "onnxruntime", "hls4ml", "executorch"),
 )
