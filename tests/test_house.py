@@ -26,7 +26,7 @@ SPECS = [
 
 # Low to high; what stands on one floor may not import from its neighbours there (but within itself).
 FLOORS = [
-    {"version", "errors", "quiet", "stages", "surroundings", "collecting"},
+    {"version", "errors", "quiet", "stages", "surroundings", "loading"},
     {"schedules", "optim", "models", "losses", "metrics", "data", "randomness", "structure"},
     {"spec"},
     {"plan"},

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnopt.cli.common import AsJson, RunsDir, errors_in_a_line, output, print_error, print_json
-from nnopt.collecting import while_loading
 from nnopt.errors import UsageError
+from nnopt.loading import while_loading
 
 if TYPE_CHECKING:
     from nnopt.bench.scoreboard.board import Board
@@ -49,9 +49,10 @@ def bench(
 
     The same command again goes on where it stopped: runs that are done are kept.
     """
-    from nnopt.bench.scoreboard.board import read_board
-    from nnopt.store.folder import runs_folder
-    from nnopt.surroundings import cores
+    with while_loading():
+        from nnopt.bench.scoreboard.board import read_board
+        from nnopt.store.folder import runs_folder
+        from nnopt.surroundings import cores
 
     if jobs > cores():
         raise UsageError(f"--jobs {jobs}: here are {cores()} cores, and runs that share one take longer; take fewer")

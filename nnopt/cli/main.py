@@ -27,7 +27,7 @@ from nnopt.cli.show import show
 from nnopt.cli.sweep import sweep
 from nnopt.cli.train import train
 from nnopt.cli.tune import tune
-from nnopt.collecting import leave_all_at_the_end
+from nnopt.loading import leave_all_at_the_end
 from nnopt.version import __version__
 
 app = typer.Typer(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnopt.cli.common import AsJson, MaxRestarts, On, RunsDir, errors_in_a_line, output, print_json
-from nnopt.collecting import while_loading
 from nnopt.errors import UsageError
+from nnopt.loading import while_loading
 
 if TYPE_CHECKING:
     from nnopt.search.sweep import Swept
@@ -43,9 +43,10 @@ def sweep(
 
     The same command again goes on where it stopped: trials that are done are kept.
     """
-    from nnopt.scale.on import begin
-    from nnopt.spec.loading import load
-    from nnopt.store.folder import runs_folder
+    with while_loading():
+        from nnopt.scale.on import begin
+        from nnopt.spec.loading import load
+        from nnopt.store.folder import runs_folder
 
     experiment = load(config, tuple(overrides or ()))
     if not dry_run:

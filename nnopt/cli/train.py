@@ -19,7 +19,7 @@ from nnopt.cli.common import (
     print_json,
     speaks_for_all,
 )
-from nnopt.collecting import while_loading
+from nnopt.loading import while_loading
 
 if TYPE_CHECKING:
     from nnopt.compare.comparison import Comparison
@@ -54,12 +54,13 @@ def train(
 
     The same command again skips runs that are done and goes on with those that stopped.
     """
-    from nnopt.cli.progress import watcher
-    from nnopt.plan import Plan
-    from nnopt.scale.on import begin, restarts
-    from nnopt.spec.loading import load
-    from nnopt.store.folder import runs_folder
-    from nnopt.store.place import place
+    with while_loading():
+        from nnopt.cli.progress import watcher
+        from nnopt.plan import Plan
+        from nnopt.scale.on import begin, restarts
+        from nnopt.spec.loading import load
+        from nnopt.store.folder import runs_folder
+        from nnopt.store.place import place
 
     plan = Plan.of(load(config, tuple(overrides or ())))
     folder = runs_folder(runs_dir)

@@ -11,6 +11,7 @@ import typer
 
 from nnopt.cli.common import AsJson, RunsDir, errors_in_a_line, output, print_error, print_json
 from nnopt.errors import Interrupted
+from nnopt.loading import while_loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +47,13 @@ def tune_lr(
 
     The rate grows with every update until the loss blows up (Smith 2017, arXiv:1506.01186).
     """
-    from nnopt.plan import Plan
-    from nnopt.search.tune import lr
-    from nnopt.search.tune.range_test import Range
-    from nnopt.search.tune.suggestion import sentences
-    from nnopt.spec.loading import load
-    from nnopt.store.folder import runs_folder
+    with while_loading():
+        from nnopt.plan import Plan
+        from nnopt.search.tune import lr
+        from nnopt.search.tune.range_test import Range
+        from nnopt.search.tune.suggestion import sentences
+        from nnopt.spec.loading import load
+        from nnopt.store.folder import runs_folder
 
     rates = Range(low, high, steps)
     plan = Plan.of(load(config, tuple(overrides or ())))
@@ -82,10 +84,11 @@ def tune_batch_size(
 
     The batch doubles until memory or the training data end. Only training is timed, on an idle machine best.
     """
-    from nnopt.plan import Plan
-    from nnopt.search.tune import batches
-    from nnopt.spec.loading import load
-    from nnopt.store.folder import runs_folder
+    with while_loading():
+        from nnopt.plan import Plan
+        from nnopt.search.tune import batches
+        from nnopt.spec.loading import load
+        from nnopt.store.folder import runs_folder
 
     plan = Plan.of(load(config, tuple(overrides or ())))
     folder = runs_folder(runs_dir) / plan.experiment.name

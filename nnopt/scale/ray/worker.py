@@ -14,8 +14,8 @@ import threading
 import time
 from typing import Any
 
-from nnopt.collecting import while_loading
 from nnopt.errors import NnoptError
+from nnopt.loading import while_loading
 from nnopt.scale.agency import FREE, READY
 from nnopt.scale.errand import Errand
 
