@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from nnopt.spec.merge import merge
 # Other work may share the machine: an example that takes long is no failure.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and programs started from there inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
