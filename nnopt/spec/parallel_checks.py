@@ -142,12 +142,16 @@ def _of_local_sgd(settings: RunSettings) -> Iterator[Mistake]:
 def _of_fsdp(settings: RunSettings) -> Iterator[Mistake]:
     """What has to see whole tensors, of which no process has one."""
     optimizer, strategy = settings.optimizer, settings.strategy
-    if optimizer.evaluations_vary or not optimizer.inner.flat:
+    inner = optimizer.inner
+    adds_up = optimizer.evaluations_vary or inner.sums_over_all
+    if adds_up or not inner.flat:
+        kind = optimizer.kind if optimizer.evaluations_vary else inner.kind
+        seen = "adds up over all weights" if adds_up else "looks at whole matrices"
         yield (
             ("optimizer", "kind"),
             (
-                f"optimizer {optimizer.kind} looks at whole matrices, of which parallel fsdp leaves each process a "
-                "part: take one that goes entry by entry, such as adam, or parallel ddp"
+                f"optimizer {kind} {seen}, of which parallel fsdp leaves each process a part: take one that goes "
+                "entry by entry, such as adam, or parallel ddp"
             ),
         )
     found = {

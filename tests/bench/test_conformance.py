@@ -206,7 +206,11 @@ Tainted = own(Remembering)
 class Normed(Plain):
     def ways(self, lr):
         return [gradient / gradient.norm() for gradient in self.parameters.gradients]
-Quotient = own(Normed, flat=False)
+Quotient = own(Normed)
+ByTensor = own(Normed, flat=False)
+
+class Alone(Own):
+    sums_over_all: ClassVar = True
 
 class Drifting(Plain):
     def ways(self, lr):
@@ -296,7 +300,7 @@ def test_no_target_is_reached_without_learning(problem: str, fault: str, own: st
     [
         ("shapes", "Up", "the loss went from"),
         ("shapes", "Frozen", "the loss went from"),
-        ("idle", "Quotient", "is no finite number"),
+        ("idle", "ByTensor", "is no finite number"),
         ("idle", "Drift", "has no part in the loss, and went from"),
         ("empty", "NoEmpty", "it raises"),
         ("resume", "Forgetful", "state_dict lacks something"),
@@ -315,6 +319,8 @@ def test_no_target_is_reached_without_learning(problem: str, fault: str, own: st
         ("groups", "NoDecay", "weight decay changes nothing"),
         ("overflow", "HastySpec", "weights change"),
         ("overflow", "Tainted", "its state changes"),
+        ("entries", "Quotient", "change scale, convolution.weight, convolution.bias, hidden.bias, answers.weight"),
+        ("entries", "Alone", "alone change no other weights, and its class has sums_over_all = True"),
         ("shapes", "Raising", "RuntimeError: two lines"),
         ("resume", "Boaster", "its class says it cannot (it is shy), but"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from nnopt.bench.conformance.outcome import Outcome
 from nnopt.bench.conformance.shapes import LOSS, Shapes, rows
 from nnopt.bench.conformance.trial import Trial, in_words, keys_of, refusal, spec_of
 from nnopt.errors import UsageError
+from nnopt.randomness import derive
 
 UPDATES = 12  # enough for work that is done every fifth or tenth step to be done
 LEARNING = 40  # until when something has to be learned; those that look for their rate begin with steps of all lengths
@@ -279,8 +281,43 @@ def overflow(keys: Keys) -> str:
     return "an overflow changes neither weights nor state"
 
 
+def entries(keys: Keys) -> str:
+    """A weight's way comes of its own gradients alone, or the class says otherwise: parallel fsdp cuts tensors."""
+    spec = spec_of(keys)
+    if not spec.inner.flat:
+        raise _DeclaredError("it looks at whole tensors (flat = False)")
+    if spec.evaluations_vary or spec.inner.needs_curvature:
+        raise _DeclaredError("it evaluates as it likes, and is not steered by gradients that are given to it")
+    usual, other = _steered(keys, 1.0), _steered(keys, -30.0)
+    moved = [name for name, way in usual.items() if name != CHANGED and not torch.equal(way, other[name])]
+    if bool(moved) != spec.inner.sums_over_all:
+        seen = f"other gradients of {CHANGED} alone change {', '.join(moved) or 'no other weights'}"
+        raise _BrokenError(f"{seen}, and its class has sums_over_all = {spec.inner.sums_over_all}")
+    return "sums go over all weights, as its class says" if moved else "each weight goes its way by itself"
+
+
+CHANGED = "hidden.weight"
+
+
+def _steered(keys: Keys, factor: float) -> dict[str, Tensor]:
+    """The weights after steps along one gradient, that of a layer times `factor` in every other step."""
+    trial = _begin(keys)
+    generator = torch.Generator().manual_seed(derive(0, "steered"))
+    ways = {name: torch.randn(value.shape, generator=generator) for name, value in trial.parameters.named()}
+
+    def evaluate(update: int) -> Tensor:
+        for name, gradient in trial.parameters.named(trial.parameters.gradients):
+            gradient.copy_(ways[name] * (factor if name == CHANGED and update % 2 else 1.0))
+        return torch.tensor(1.0)
+
+    for update in range(UPDATES):
+        trial.optimizer.step(functools.partial(evaluate, update), trial.spec.peak_lr)
+    return {name: value.clone() for name, value in trial.parameters.named(trial.optimizer.shown())}
+
+
 PROPERTIES: dict[str, Callable[[Keys], str]] = {
-    check.__name__: check for check in (shapes, idle, empty, resume, repeat, order, evaluations, rate, groups, overflow)
+    check.__name__: check
+    for check in (shapes, idle, empty, resume, repeat, order, evaluations, rate, groups, overflow, entries)
 }
 
 

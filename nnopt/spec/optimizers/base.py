@@ -49,6 +49,8 @@ class AnyOptimizerSpec(KindSpec, ABC):
 
     # Whether it works on parameters laid out in one flat tensor (FlatParameters) or needs them apart.
     flat: ClassVar[bool] = True
+    # Whether a step adds up over all parameters (a norm, an inner product), so that no weight goes by itself.
+    sums_over_all: ClassVar[bool] = False
     # The key with patterns of parameters that it treats by a rule of their own: `Parameters.apart` has their names.
     apart: ClassVar[str | None] = None
     # Whether it follows the gradient of the whole training set and no other.

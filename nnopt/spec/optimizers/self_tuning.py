@@ -29,6 +29,7 @@ class OneRateSpec(SelfTuningSpec):
     d0: float = Field(1e-6, gt=0, description=FIRST)
     weight_decay: float = Field(0.0, ge=0, description=DECAY)
 
+    sums_over_all: ClassVar[bool] = True
     recordable: ClassVar[bool] = False
 
     @model_validator(mode="after")

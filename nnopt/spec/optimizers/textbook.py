@@ -90,6 +90,7 @@ class NormAdaptive(OptimizerSpec):
     kind: Literal["norm_adaptive"]
     beta: float = Field(1.0, ge=0, description="how strongly a long gradient is held back, β")
 
+    sums_over_all: ClassVar[bool] = True
     formula: ClassVar[str] = "θ ← θ − η/(1+β‖g‖²) · g, the norm over all parameters"
     contains: ClassVar[tuple[SpecialCase, ...]] = (
         SpecialCase(

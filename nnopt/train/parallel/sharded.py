@@ -6,7 +6,7 @@ work on a process's own part as on a network of its own; only norms have to be s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nnopt.data.feed import Batch
+from nnopt.optim.lookahead import Lookahead
 from nnopt.optim.optimizer import Evaluate, Finite, Optimizer, Rate
 from nnopt.optim.parameters import Group, Parameters, SeparateParameters, total_norm
 from nnopt.train.parallel.batch_norm import norm_over_team
@@ -141,17 +142,16 @@ class WholeState(Optimizer):
         """The same state with each tensor that goes along with a parameter replaced."""
         if "optimizers" in state:  # those of torch.optim: by parameter, in the order of param_groups
             return {"optimizers": [self._torch_state(one, change) for one in state["optimizers"]]}
-        count = len(self.parameters.values)
-        return {
-            name: [change(tensor, place) for place, tensor in enumerate(tensors)]
-            if self._follows(tensors, count)
-            else tensors
-            for name, tensors in state.items()
-        }
+        return {name: self._changed_entry(kept, change) for name, kept in state.items()}
 
-    @staticmethod
-    def _follows(tensors: list[Tensor], count: int) -> bool:
-        return len(tensors) == count and all(tensor.dim() > 0 for tensor in tensors)
+    def _changed_entry(self, kept: Any, change: Callable[[Tensor, int], Tensor]) -> Any:
+        if isinstance(kept, Mapping):  # of an optimizer that another one goes around
+            return self._changed(dict(kept), change)
+        if not isinstance(kept, list) or len(kept) != len(self.parameters.values):
+            return kept
+        if not all(isinstance(tensor, Tensor) and tensor.dim() > 0 for tensor in kept):
+            return kept
+        return [change(tensor, place) for place, tensor in enumerate(kept)]
 
     def _torch_state(self, state: dict[str, Any], change: Callable[[Tensor, int], Tensor]) -> dict[str, Any]:
         places = self._places()
@@ -167,7 +167,10 @@ class WholeState(Optimizer):
     def _places(self) -> dict[int, int]:
         """The number that torch.optim gives to each parameter -> its place among `parameters.values`."""
         order = {id(value): place for place, value in enumerate(self.parameters.values)}
-        groups = [group for optimizer in getattr(self.optimizer, "optimizers", ()) for group in optimizer.param_groups]
+        innermost: Optimizer = self.optimizer
+        while isinstance(innermost, Lookahead):
+            innermost = innermost.base
+        groups = [group for optimizer in getattr(innermost, "optimizers", ()) for group in optimizer.param_groups]
         return {index: order[id(value)] for index, value in enumerate(v for group in groups for v in group["params"])}
 
 

@@ -210,6 +210,16 @@ def test_fsdp_with_optimizers_that_go_entry_by_entry(train: Callable[..., Path],
     assert_same_training(found / "one", found / "two", 1e-3)
 
 
+@pytest.mark.parametrize("base", ["momentum", pytest.param("nadam", marks=pytest.mark.slow)])
+def test_fsdp_keeps_the_state_of_lookahead_and_of_its_base_whole(train: Callable[..., Path], base: str) -> None:
+    optimizer = {"kind": "lookahead", "base": {"kind": base, "lr": 0.01}}
+    common = {"optimizer": optimizer, "evaluation": {"every": {"steps": 6}}}  # 18: three steps after the slow weights
+    train({**common, "budget": {"steps": 18}, "variants": {"run": parallel("fsdp", 2)}})
+    found = train({**common, "budget": {"steps": 30}, "variants": {"run": parallel("fsdp", 1), "one": {}}})
+    assert "resumed at step 18" in (found / "run" / "seed-0" / "run.log").read_text()
+    assert_same_training(found / "one", found / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "first", "second"), [("ddp", 2, 3), ("fsdp", 2, 1), ("fsdp", 1, 2), ("ddp", 4, 2)])
 def test_a_checkpoint_goes_on_with_another_number_of_processes(

@@ -37,6 +37,15 @@ DDP = {"kind": "ddp", "processes": 2}
         ({"parallel": {"kind": "local_sgd", "processes": 2}}, "period"),
         ({"parallel": {**DDP, "period": 3}}, "unknown key 'period'"),
         ({"optimizer": {"kind": "muon", "lr": 0.1}, "parallel": FSDP}, "optimizer muon looks at whole matrices"),
+        ({"optimizer": {"kind": "prodigy"}, "parallel": FSDP}, "optimizer prodigy adds up over all weights"),
+        (
+            {"optimizer": {"kind": "lookahead", "base": {"kind": "norm_adaptive", "lr": 0.1}}, "parallel": FSDP},
+            "optimizer norm_adaptive adds up over all weights",
+        ),
+        (
+            {"optimizer": {"kind": "sam", "base": {"kind": "sgd", "lr": 0.1}}, "parallel": FSDP},
+            "optimizer sam adds up over all weights",
+        ),
         ({"optimizer": {"kind": "lbfgs", "lr": 0.1}, "parallel": LOCAL}, "optimizer lbfgs searches along a line"),
         ({"structure": {"prune": {"kind": "magnitude", "amount": 0.5}}, "parallel": FSDP}, "needs whole tensors"),
         ({"structure": {"prune": {"kind": "magnitude", "amount": 0.5}}, "parallel": LOCAL}, "weights of their own"),
