@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnopt.errors import CheckpointError, UsageError
 from nnopt.optim.factors import Layer, layers_of, measured
@@ -24,7 +24,7 @@ from nnopt.optim.objective import Objective, objective_of
 from nnopt.optim.optimizer import Evaluate, Finite, Optimizer, Rate
 from nnopt.optim.parameters import Parameters
 
-__all__ = ["Kfac", "KfacSettings", "damped_inverses"]
+__all__ = ["Kfac", "KfacSettings", "damped_inverses", "layers_in"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,21 @@ class _Block:
         return {weight: found[:, :-1].reshape(shape), self.bias: found[:, -1]}
 
 
+def layers_in(network: nn.Module, parameters: Parameters) -> list[Layer]:
+    """The layers whose Fisher matrix K-FAC can write as a product, at least one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    layers = layers_of(network, parameters)
+    if not layers:
+        raise UsageError(
+            "optimizer kfac needs a model with a dense layer (Linear) or a convolution (Conv2d, groups 1) whose "
+            "weights are its own, and this one has none: take another optimizer, such as adam"
+        )
+    return layers
+
+
 @final
 class Kfac(Optimizer):
     """K-FAC for the layers that `layers_of` names; all other parameters take v ← μv + g at the same rate.
@@ -106,12 +121,7 @@ class Kfac(Optimizer):
 
     def _measure(self, objective: Objective) -> None:
         smooth = objective.smooth()
-        layers = layers_of(smooth.network, self.parameters)
-        if not layers:
-            raise UsageError(
-                "optimizer kfac needs a model with a dense layer (Linear) or a convolution (Conv2d, groups 1) of its "
-                "own weights, and this one has none: take another optimizer, such as adam"
-            )
+        layers = layers_in(smooth.network, self.parameters)
         found = measured(smooth, self.parameters, layers, objective.generator())
         for layer in layers:
             pair = found.get(layer.weight)

@@ -96,7 +96,10 @@ def _of_second_order(settings: RunSettings) -> Iterator[Mistake]:
     if settings.structure.changes_network:
         yield (
             ("structure",),
-            f"optimizer {optimizer.kind} would move weights that were taken out: leave one of the two out",
+            (
+                f"optimizer {optimizer.kind} steps in all weights of one network, and structure sets or replaces some "
+                "on the way: leave one of the two out"
+            ),
         )
 
 

@@ -183,6 +183,7 @@ def build(
     freeze(model, settings.model)
     together.place(model, data.train.first(2))
     parameters = parameters_of(settings, model, together)
+    settings.optimizer.inner.check_network(model, parameters)
     scaler = LossScaler(device) if settings.strategy.precision == "fp16" else None
     context = autocast(settings.strategy.precision, device)
     optimizer = together.optimizer(settings.optimizer.build(parameters), parameters)

@@ -99,6 +99,20 @@ def test_the_hessian_is_that_of_torch_func(loss: Loss) -> None:
     torch.testing.assert_close(products(vector), wanted @ vector, rtol=1e-9, atol=1e-11)
 
 
+def test_the_hessian_of_a_network_that_torch_takes_no_batch_of() -> None:
+    """With the channels last its rows come one by one."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 3)).double()
+    inputs, targets = torch.randn(6, 1, 4, 4, dtype=torch.float64), torch.tensor([0, 1, 2] * 2)
+    objective = PlainObjective(model, SeparateParameters(model), inputs, targets, cross_entropy)
+    wanted = Hessian(objective.smooth(), objective.parameters.values).rows(7)
+    last = {"memory_format": torch.channels_last}
+    objective = PlainObjective(
+        model.to(**last), objective.parameters, inputs.contiguous(**last), targets, cross_entropy
+    )
+    torch.testing.assert_close(Hessian(objective.smooth(), objective.parameters.values).rows(7), wanted)
+
+
 @pytest.mark.parametrize("loss", [cross_entropy, mse_loss])
 def test_gauss_newton_products_are_those_of_the_written_matrix(loss: Loss) -> None:
     objective = network(loss)

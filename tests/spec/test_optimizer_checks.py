@@ -74,7 +74,7 @@ def test_what_has_no_second_derivatives(
         ({"strategy": {"precision": "bf16"}}, "strategy.precision", "less than bf16 can tell: use fp32"),
         ({"strategy": {"clip_norm": 1.0}}, "strategy.clip_norm", "leave clip_norm out"),
         ({"strategy": {"clip_value": 1.0}}, "strategy.clip_value", "leave clip_value out"),
-        ({"structure": PRUNE}, "structure", "would move weights that were taken out"),
+        ({"structure": PRUNE}, "structure", "structure sets or replaces some on the way"),
         ({"strategy": {"graph": True}}, "strategy.graph", "looks at numbers on the host"),
     ],
 )
@@ -136,3 +136,16 @@ def test_a_range_test_within_a_wrapper_names_the_key_there(
 ) -> None:
     printed = cli("tune", "lr", write_spec({"optimizer": chosen("sam"), "seeds": 1}), "--steps", 40).stdout
     assert "optimizer.base.lr: {log: [" in printed
+
+
+def test_kfac_on_a_network_without_its_layers(refused: Refused, tmp_path: Path) -> None:
+    """The head of this one has the embedding's weights."""
+    (tmp_path / "text.txt").write_text("a few words of a text, " * 60)
+    line = refused(
+        {
+            "data": {"kind": "text", "path": str(tmp_path / "text.txt"), "context": 8, "validation": 50, "test": 50},
+            "model": {"kind": "lstm", "width": 6},
+            "optimizer": {"kind": "kfac", "lr": 0.01},
+        }
+    )
+    assert "kfac needs a model with a dense layer (Linear) or a convolution" in line

@@ -68,9 +68,15 @@ class Hessian(Products):
             stop = min(start + at_once, count)
             ways = matrix.new_zeros(stop - start, count)
             ways[torch.arange(stop - start), torch.arange(start, stop)] = 1
-            matrix[start:stop] = self._along(ways, is_batch=True)
+            matrix[start:stop] = self._rows_along(ways)
         self.smooth.count(2 * count)
         return matrix
+
+    def _rows_along(self, ways: Tensor) -> Tensor:
+        try:
+            return self._along(ways, is_batch=True)
+        except RuntimeError:  # torch takes no batch of second derivatives of some layers, as with the channels last
+            return torch.stack([self._along(way, is_batch=False) for way in ways])
 
     def _along(self, ways: Tensor, is_batch: bool) -> Tensor:
         if not self._curved:

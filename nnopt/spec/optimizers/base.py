@@ -13,6 +13,8 @@ from nnopt.spec.base import Items, KindSpec
 from nnopt.spec.parameter_groups import ParameterGroupSpec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nnopt.optim.optimizer import Optimizer
     from nnopt.optim.parameters import Parameters
 
@@ -107,6 +109,13 @@ class AnyOptimizerSpec(KindSpec, ABC):
     def at_rate(self, lr: float) -> Self:
         """The same with another highest learning rate, where it has one."""
         return self
+
+    def check_network(self, network: nn.Module, parameters: Parameters) -> None:
+        """Nothing, where there is something in a network that it can work on.
+
+        Raises:
+            UsageError: there is not.
+        """
 
     @abstractmethod
     def build(self, parameters: Parameters) -> Optimizer:

@@ -10,6 +10,8 @@ from pydantic import Field
 from nnopt.spec.optimizers.base import OptimizerSpec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nnopt.optim.optimizer import Optimizer
     from nnopt.optim.parameters import Parameters
 
@@ -61,6 +63,12 @@ class Kfac(OptimizerSpec):
         "Martens & Grosse 2015, arXiv:1503.05671; Grosse & Martens 2016, arXiv:1602.01407 (convolutions); "
         "Ba, Grosse & Martens 2017 (κ)"
     )
+
+    def check_network(self, network: nn.Module, parameters: Parameters) -> None:
+        """As `AnyOptimizerSpec.check_network`."""
+        from nnopt.optim import kfac
+
+        kfac.layers_in(network, parameters)
 
     def build(self, parameters: Parameters) -> Optimizer:
         """As `OptimizerSpec.build`."""
