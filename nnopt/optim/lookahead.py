@@ -32,6 +32,11 @@ class Lookahead(Optimizer):
         # Steps since the last look back: a number, and once it is settled 0-dim on the values' device.
         self._count: int | Tensor = 0
 
+    @property
+    def inner(self) -> Optimizer:
+        """As `Optimizer.inner`."""
+        return self.base.inner
+
     def step(self, evaluate: Evaluate, lr: Rate, finite: Finite | None = None) -> None:
         """As `Optimizer.step`; with `finite` it waits for the device, unless it is settled."""
         self.base.step(evaluate, lr, finite)

@@ -49,6 +49,11 @@ class Optimizer(ABC):
         values nor state change.
         """
 
+    @property
+    def inner(self) -> Optimizer:
+        """What lies on the parameters: itself, or of one that wraps another the other."""
+        return self
+
     def settle(self) -> list[Tensor]:
         """Brings its whole memory into being on the values' device, to stay there: the tensors.
 

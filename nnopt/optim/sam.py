@@ -36,6 +36,11 @@ class SharpnessAware(Optimizer):
         self.rho = rho
         self.adaptive = adaptive
 
+    @property
+    def inner(self) -> Optimizer:
+        """As `Optimizer.inner`."""
+        return self.base.inner
+
     def step(self, evaluate: Evaluate, lr: Rate, finite: Finite | None = None) -> None:
         """As `Optimizer.step`, except that it takes no `finite`.
 

@@ -172,10 +172,9 @@ def build(
     model = build_model(settings, data, run.seed)
     check_pictures(settings, data, model)
     check_team(settings, data, model, processes)
-    work = count_multiply_adds(model, data.train.first(1).cpu()) * horizon.batch_size(0.0)
     if threads is None:
-        most_threads = threads_of_each(most_threads, max(processes, processes_beside(settings.parallel)))
-        threads = choose_threads(settings.strategy.threads, work // processes, most_threads)
+        work = count_multiply_adds(model, data.train.first(1).cpu()) * horizon.batch_size(0.0)
+        threads = _threads_of(settings, work // processes, processes, most_threads)
     torch.set_num_threads(threads)
     model = model.to(device)
     torch.manual_seed(derive(run.seed, "default", *(() if team.is_lead else (team.rank,))))
@@ -211,6 +210,12 @@ def build(
     if state.shaping is not None:
         backward.after_backward = state.shaping.after_backward
     return setup, state
+
+
+def _threads_of(settings: RunSettings, work: int, processes: int, most: int | None) -> int:
+    """Of each of these processes, with so many multiply-adds a step."""
+    most = threads_of_each(most, max(processes, processes_beside(settings.parallel)))
+    return choose_threads(settings.strategy.threads, work, most)
 
 
 def _first_state(

@@ -65,8 +65,9 @@ def evaluator(model: nn.Module, parameters: Parameters, step: int, calls: list[i
     return evaluate
 
 
-def paths(keys: dict[str, Any], theirs: Callable[[nn.Module], torch.optim.Optimizer], steps: int = 13) -> None:
-    """Asserts that both take the same steps."""
+def assert_same_steps(
+    keys: dict[str, Any], theirs: Callable[[nn.Module], torch.optim.Optimizer], steps: int = 13
+) -> None:
     ours_model, their_model = network(), network()
     parameters = FlatParameters(ours_model)
     ours, peer = spec_of(**keys).build(parameters), theirs(their_model)
@@ -98,7 +99,7 @@ def test_sam_takes_the_steps_of_another_package(
     base: dict[str, Any], peer: Any, options: dict[str, Any], rho: float, adaptive: bool
 ) -> None:
     keys = {"kind": "sam", "rho": rho, "adaptive": adaptive, "base": base}
-    paths(keys, lambda model: SAM(model.parameters(), peer, rho=rho, adaptive=adaptive, **options))
+    assert_same_steps(keys, lambda model: SAM(model.parameters(), peer, rho=rho, adaptive=adaptive, **options))
 
 
 @pytest.mark.parametrize(("base", "peer", "options"), BASES, ids=["sgd", "adamw"])
@@ -107,7 +108,7 @@ def test_lookahead_takes_the_steps_of_another_package(
     base: dict[str, Any], peer: Any, options: dict[str, Any], every: int, alpha: float
 ) -> None:
     keys = {"kind": "lookahead", "every": every, "alpha": alpha, "base": base}
-    paths(keys, lambda model: TheirLookahead(peer(model.parameters(), **options), k=every, alpha=alpha))
+    assert_same_steps(keys, lambda model: TheirLookahead(peer(model.parameters(), **options), k=every, alpha=alpha))
 
 
 def on_a_bowl(optimizer: Callable[[Parameters], Optimizer], start: list[float], steps: int, lr: float) -> list[float]:
@@ -345,12 +346,21 @@ def test_runs_count_every_evaluation_and_heed_the_bases_groups(kind: str, passes
     assert summary["groups"][0]["lr"] == 3.0
 
 
-def test_a_search_and_an_override_reach_the_rate_within(cli: Callable[..., Ended], tmp_path: Path) -> None:
+def rate_in(spec: Path) -> float:
+    return float(yaml.safe_load(spec.read_text())["optimizer"]["base"]["lr"])
+
+
+def test_a_search_and_an_override_reach_the_rate_within(cli: Callable[..., Ended], tmp_path: Path, runs: Path) -> None:
     spec = merge(SMALL, {"budget": {"steps": 4}})
     spec["optimizer"] = {"kind": "sam", "base": SGD}
     spec["search"] = {"space": {"optimizer.base.lr": {"log": [0.01, 0.1]}}, "trials": 2, "confirm": None}
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     cli("sweep", tmp_path / "spec.yaml", "--quiet")
+    rates = sorted(rate_in(path) for path in (runs / spec["name"]).glob("**/trial-*/**/spec.yaml"))
+    assert len(rates) == 2
+    assert 0.01 <= rates[0] < rates[1] <= 0.1
     del spec["search"]
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec))
     cli("train", tmp_path / "spec.yaml", "optimizer.base.lr=0.02", "name=one", "--quiet")
+    (path,) = (runs / "one").glob("**/seed-0/spec.yaml")
+    assert rate_in(path) == 0.02

@@ -21,6 +21,7 @@ from nnopt.randomness import derive
 UPDATES = 12  # enough for work that is done every fifth or tenth step to be done
 LEARNING = 40  # until when something has to be learned; those that look for their rate begin with steps of all lengths
 LOSS_KIND = "cross_entropy"
+CHANGED = "hidden.weight"  # what `entries` gives other gradients
 
 Keys = dict[str, Any]
 
@@ -294,9 +295,6 @@ def entries(keys: Keys) -> str:
         seen = f"other gradients of {CHANGED} alone change {', '.join(moved) or 'no other weights'}"
         raise _BrokenError(f"{seen}, and its class has sums_over_all = {spec.inner.sums_over_all}")
     return "sums go over all weights, as its class says" if moved else "each weight goes its way by itself"
-
-
-CHANGED = "hidden.weight"
 
 
 def _steered(keys: Keys, factor: float) -> dict[str, Tensor]:

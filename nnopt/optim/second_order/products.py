@@ -52,6 +52,7 @@ class Hessian(Products):
         with torch.enable_grad():
             gradients = torch.autograd.grad(smooth(self.places), self.places, create_graph=True, materialize_grads=True)
         # A gradient that does not depend on the values, as of a linear objective, has no second derivative to follow.
+        self._takes_batches = True
         self._curved = [(place, one) for place, one in enumerate(gradients) if one.requires_grad]
         smooth.count(1)
 
@@ -73,10 +74,12 @@ class Hessian(Products):
         return matrix
 
     def _rows_along(self, ways: Tensor) -> Tensor:
-        try:
-            return self._along(ways, is_batch=True)
-        except RuntimeError:  # torch takes no batch of second derivatives of some layers, as with the channels last
-            return torch.stack([self._along(way, is_batch=False) for way in ways])
+        if self._takes_batches:
+            try:
+                return self._along(ways, is_batch=True)
+            except RuntimeError:  # torch has no batch of second derivatives of some layers, as with the channels last
+                self._takes_batches = False
+        return torch.stack([self._along(way, is_batch=False) for way in ways])
 
     def _along(self, ways: Tensor, is_batch: bool) -> Tensor:
         if not self._curved:

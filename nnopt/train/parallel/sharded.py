@@ -16,7 +16,6 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nnopt.data.feed import Batch
-from nnopt.optim.lookahead import Lookahead
 from nnopt.optim.optimizer import Evaluate, Finite, Optimizer, Rate
 from nnopt.optim.parameters import Group, Parameters, SeparateParameters, total_norm
 from nnopt.train.parallel.batch_norm import norm_over_team
@@ -167,10 +166,8 @@ class WholeState(Optimizer):
     def _places(self) -> dict[int, int]:
         """The number that torch.optim gives to each parameter -> its place among `parameters.values`."""
         order = {id(value): place for place, value in enumerate(self.parameters.values)}
-        innermost: Optimizer = self.optimizer
-        while isinstance(innermost, Lookahead):
-            innermost = innermost.base
-        groups = [group for optimizer in getattr(innermost, "optimizers", ()) for group in optimizer.param_groups]
+        optimizers = getattr(self.optimizer.inner, "optimizers", ())
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         return {index: order[id(value)] for index, value in enumerate(v for group in groups for v in group["params"])}
 
 
