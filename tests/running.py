@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import yaml
 from command_line import PATIENCE, SMALL
@@ -35,6 +37,16 @@ from nnopt.train.updating import InTurn
 DIGITS: dict[str, Any] = {**SMALL, "logging": {"every": 1}, "device": "cpu"}
 SAMPLES, STEPS_AN_EPOCH = 1222, 20
 CACHE = DataCache()
+
+
+def copies_below(program: psutil.Process) -> list[psutil.Process]:
+    """The workers of a program, copies of a child that has imported everything, the oldest first."""
+    found = []
+    for child in program.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+            if all(one and "forkserver" in " ".join(one.cmdline()) for one in (child, child.parent())):
+                found.append(child)
+    return sorted(found, key=lambda process: (process.create_time(), process.pid))
 
 
 def write_digits(folder: Path, changes: dict[str, Any] | None = None) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from running import CACHE, StopAfter, Told, assert_equal, plan_of, rows_of, state_of, summary_of
+from running import CACHE, StopAfter, Told, assert_equal, copies_below, plan_of, rows_of, state_of, summary_of
 
 from nnopt.errors import CheckpointError, Interrupted
 from nnopt.plan import RunSpec
@@ -223,10 +223,7 @@ class Chain:
     def ended(self, job: Job, died: str | None) -> None:
         assert died is None
         self.busy = False
-        # Copies of one that has imported everything, which is a child of this process.
-        origins = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
-        processes = [copy for origin in origins for copy in origin.children()]
-        self.most_processes = max(self.most_processes, len(processes))
+        self.most_processes = max(self.most_processes, len(copies_below(psutil.Process())))
 
 
 def test_what_comes_next_may_depend_on_how_the_last_ended(tmp_path: Path) -> None:

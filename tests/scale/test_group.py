@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from command_line import PATIENCE
-from running import Told, assert_same_bits, plan_of, summary_of, write_digits
+from running import Told, assert_same_bits, copies_below, plan_of, summary_of, write_digits
 
 from nnopt.errors import Interrupted, NnoptError
 from nnopt.scale.processes import train_side_by_side
@@ -57,13 +57,8 @@ class FailingSpec(ModelSpec):
 
 
 def members() -> list[psutil.Process]:
-    """The processes that train together, by age: children of the child that starts them."""
-    found = [one for one in psutil.Process().children(recursive=True) if _is_forked(one) and _is_forked(one.parent())]
-    return sorted(found, key=lambda process: process.pid)
-
-
-def _is_forked(process: psutil.Process | None) -> bool:
-    return process is not None and "forkserver" in " ".join(process.cmdline())
+    """The processes that train together, by age."""
+    return copies_below(psutil.Process())
 
 
 class KillOne(Told):

@@ -12,7 +12,18 @@ import psutil
 import pytest
 import torch
 from command_line import Ended
-from running import Starter, assert_equal, fit, fit_one, rows_of, state_of, summary_of, wait_for, write_digits
+from running import (
+    Starter,
+    assert_equal,
+    copies_below,
+    fit,
+    fit_one,
+    rows_of,
+    state_of,
+    summary_of,
+    wait_for,
+    write_digits,
+)
 
 from nnopt.spec.merge import merge
 from nnopt.spec.metric_names import TRAFFIC
@@ -184,22 +195,16 @@ def kill_a_helper(pid: int, folder: Path, count: int = 1) -> None:
     helpers_of(pid, count)[-1].kill()  # after the worker that started it
 
 
-def is_copied_from(process: psutil.Process) -> bool:
-    """Whether a process is the one that workers are copied from, not one of them."""
-    own, before = (" ".join(one.cmdline()) if one else "" for one in (process, process.parent()))
-    return "forkserver" in own and "forkserver" not in before
-
-
 def helpers_of(pid: int, count: int) -> list[psutil.Process]:
     """The workers and helpers that a program has started, the oldest first."""
 
     def found() -> list[psutil.Process]:
-        children = psutil.Process(pid).children(recursive=True)
+        program = psutil.Process(pid)
         try:
-            # Workers are copies of a child that has imported everything, helpers are started anew.
-            copies = [one for child in children if is_copied_from(child) for one in child.children()]
-            started = copies + [child for child in children if "multiprocessing.spawn" in " ".join(child.cmdline())]
-            return sorted(started, key=lambda child: child.create_time())
+            helpers = [
+                one for one in program.children(recursive=True) if "multiprocessing.spawn" in " ".join(one.cmdline())
+            ]
+            return sorted(copies_below(program) + helpers, key=lambda child: child.create_time())
         except psutil.NoSuchProcess:
             return []  # one ended while it was looked at: look again
 
